@@ -1,0 +1,175 @@
+"""Carbon intensity of one grid zone over time, with the quality of each value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.errors import SignalInvalid
+from aicsched.slots import format_time
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.slots import SlotGrid
+
+__all__ = ["MAX_INTENSITY_G_PER_KWH", "CarbonSeries", "IntensityKind", "Quality", "frozen_array"]
+
+# Lignite in an old plant emits about 1,700 g/kWh over its life cycle (IPCC AR5 WG3, annex III);
+# whatever stands above this limit is a wrong unit or a broken meter.
+MAX_INTENSITY_G_PER_KWH: Final = 2500.0
+
+
+class IntensityKind(StrEnum):
+    """Which question an intensity answers; the two never meet in one number."""
+
+    AVERAGE = "average"
+    """All emissions of the zone over all its energy: for reports (SCI)."""
+    MARGINAL = "marginal"
+    """Emissions of the next kilowatt-hour: for the effect of a change."""
+
+
+class Quality(IntEnum):
+    """Where a value comes from."""
+
+    ACTUAL = 0
+    ESTIMATED = 1
+    FORECAST = 2
+    STALE = 3
+    MISSING = 4
+
+
+def frozen_array(values: object, dtype: type = np.float64) -> NDArray[np.float64]:
+    """Copy values into a read-only contiguous array.
+
+    Parameters
+    ----------
+    values : array_like
+        Numbers.
+    dtype : type
+        Element type.
+
+    Returns
+    -------
+    ndarray
+        Read-only and C-contiguous, so that kernels compile once and nobody
+        changes a fact.
+    """
+    array = np.array(values, dtype=dtype, order="C")
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CarbonSeries:
+    """Carbon intensity of one grid zone on a slot grid.
+
+    Parameters
+    ----------
+    grid_zone : str
+        The electricity zone.
+    kind : IntensityKind
+        Average or marginal.
+    slots : SlotGrid
+        The time grid.
+    values_g_per_kwh : ndarray, shape (len(slots),)
+        Mean intensity in each slot [g/kWh]; NaN where missing.
+    source : str
+        Id of the source, e.g. ``"file:DE.parquet#ci_lifecycle"``.
+    quality : ndarray of int8, shape (len(slots),), optional
+        A `Quality` per slot; by default actual, and missing where NaN.
+    synthetic : bool
+        True when the values were made up: every output says so.
+
+    Raises
+    ------
+    SignalInvalid
+        Lengths differ, or a value is negative, infinite or above 2,500 g/kWh.
+
+    Examples
+    --------
+    >>> from aicsched.slots import SlotGrid
+    >>> series = CarbonSeries(grid_zone="DE", kind=IntensityKind.AVERAGE, source="test",
+    ...                       slots=SlotGrid(0, 3600, 3), values_g_per_kwh=[400.0, float("nan"), 380.0])
+    >>> series.missing
+    1
+    """
+
+    grid_zone: str
+    kind: IntensityKind
+    slots: SlotGrid
+    values_g_per_kwh: NDArray[np.float64]
+    source: str
+    quality: NDArray[np.int8] | None = None
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        values = frozen_array(self.values_g_per_kwh)
+        if values.shape != (len(self.slots),):
+            msg = f"{self.grid_zone}: {values.size} values for {len(self.slots)} slots"
+            raise SignalInvalid(msg, hint="give one value a slot", value=values.shape)
+        self._check_range(values)
+        object.__setattr__(self, "values_g_per_kwh", values)
+        if self.quality is None:
+            quality = np.where(np.isnan(values), Quality.MISSING, Quality.ACTUAL)
+        else:
+            quality = self.quality
+        object.__setattr__(self, "quality", frozen_array(quality, np.int8))
+
+    def _check_range(self, values: NDArray[np.float64]) -> None:
+        bad = (values < 0) | (values > MAX_INTENSITY_G_PER_KWH) | np.isinf(values)
+        if bad.any():
+            first = int(np.argmax(bad))
+            where = format_time(self.slots.start_s + first * self.slots.step_s)
+            msg = (
+                f"{self.grid_zone}: {values[first]:g} g/kWh at {where} can't be true "
+                f"({int(bad.sum())} such values in {self.source})"
+            )
+            hint = f"check the unit; intensities lie in 0..{MAX_INTENSITY_G_PER_KWH:g} g/kWh"
+            raise SignalInvalid(msg, hint=hint, value=float(values[first]))
+
+    @property
+    def missing(self) -> int:
+        """How many slots have no value."""
+        return int(np.isnan(self.values_g_per_kwh).sum())
+
+    def window(self, part: SlotGrid) -> CarbonSeries:
+        """Return the series on a part of its grid.
+
+        Parameters
+        ----------
+        part : SlotGrid
+            Contained in ``self.slots``.
+
+        Returns
+        -------
+        CarbonSeries
+            With the same source.
+
+        Raises
+        ------
+        SlotError
+            The part is not contained in the grid.
+        """
+        offset = self.slots.offset_of(part)
+        cut = slice(offset, offset + len(part))
+        quality = None if self.quality is None else self.quality[cut]
+        return replace(self, slots=part, values_g_per_kwh=self.values_g_per_kwh[cut], quality=quality)
+
+    def before(self, epoch_s: int) -> CarbonSeries:
+        """Return what was known at a time: the slots that ended by then.
+
+        Parameters
+        ----------
+        epoch_s : int
+            Seconds since the epoch.
+
+        Returns
+        -------
+        CarbonSeries
+            Possibly empty.
+        """
+        return self.window(self.slots.between(self.slots.start_s, epoch_s))

@@ -1,0 +1,108 @@
+"""A plan in space and time, with the proof of how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aicsched.slots import SlotGrid
+
+__all__ = ["Assignment", "Certificate", "Placement"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Where and when one job runs.
+
+    Parameters
+    ----------
+    job_id : str
+        The job.
+    region : str
+        Where it runs.
+    slot_indices : tuple of int
+        The slots it occupies, rising; adjoining unless it is suspendable.
+    operational_g : float
+        Expected operational emissions [g].
+    transfer_g : float
+        Emissions of moving its data [g].
+    """
+
+    job_id: str
+    region: str
+    slot_indices: tuple[int, ...]
+    operational_g: float
+    transfer_g: float = 0.0
+
+    @property
+    def total_g(self) -> float:
+        """Operational and transfer emissions together [g]."""
+        return self.operational_g + self.transfer_g
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """How far from optimal a plan can be at most, and who says so.
+
+    Parameters
+    ----------
+    status : str
+        ``"optimal"`` (gap within 1e-9), ``"bounded"`` (a proven gap) or ``"heuristic"`` (no bound).
+    objective_g : float
+        What the plan emits by the forecast it was made with [g].
+    lower_bound_g : float
+        No feasible plan emits less [g]; -inf without a proof.
+    method : str
+        The solver that found the plan and the bound.
+    seed : int
+        Its random seed.
+    iterations : int
+        How often it priced or improved.
+    """
+
+    status: str
+    objective_g: float
+    lower_bound_g: float
+    method: str
+    seed: int = 0
+    iterations: int = 0
+
+    @property
+    def gap(self) -> float:
+        """Proven distance from the optimum as a share of the bound, >= 0; inf without a proof."""
+        if self.lower_bound_g == self.objective_g:
+            return 0.0
+        if self.lower_bound_g <= 0:
+            return float("inf")
+        return max(0.0, (self.objective_g - self.lower_bound_g) / self.lower_bound_g)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A plan: one assignment per job.
+
+    Parameters
+    ----------
+    policy : str
+        Which policy made it, e.g. ``"optimal"``, ``"no_wait"``.
+    slots : SlotGrid
+        The planning grid the slot indices refer to.
+    assignments : tuple of Assignment
+        In the order of the problem's jobs.
+    certificate : Certificate
+        The proof.
+    prices_g_per_vcpu_h : dict of str to tuple of float
+        Per region the shadow price of a thread-hour in each slot [g]: 0 where capacity is no limit.
+    """
+
+    policy: str
+    slots: SlotGrid
+    assignments: tuple[Assignment, ...]
+    certificate: Certificate
+    prices_g_per_vcpu_h: dict[str, tuple[float, ...]]
+
+    @property
+    def total_g(self) -> float:
+        """Expected emissions of the whole plan [g]."""
+        return sum(assignment.total_g for assignment in self.assignments)
