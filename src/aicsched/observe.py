@@ -1,0 +1,94 @@
+"""What operators see: logger names and the catalogue of metrics.
+
+The library logs below ``aicsched`` and adds no handler. Each metric is declared
+here once, with its unit in its name and a bounded set of labels (never a pod or
+a node), so that dashboards and alerts can be checked against one list.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["METRICS", "Metric", "get_logger", "metric"]
+
+logging.getLogger("aicsched").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric that a server exposes.
+
+    Parameters
+    ----------
+    name : str
+        ``aicsched_<noun>_<unit>[_total]``.
+    kind : str
+        ``"counter"``, ``"gauge"`` or ``"histogram"``.
+    help : str
+        One line.
+    labels : tuple of str
+        Bounded label names.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final = (
+    Metric("aicsched_extender_requests_total", "counter", "Requests answered.", ("verb", "code")),
+    Metric("aicsched_extender_request_duration_seconds", "histogram", "Time to answer.", ("verb",)),
+    Metric("aicsched_extender_fallbacks_total", "counter", "Neutral answers given.", ("reason",)),
+    Metric("aicsched_extender_nodes_scored_total", "counter", "Nodes scored.", ("verb",)),
+    Metric("aicsched_signal_age_seconds", "gauge", "Age of the newest value of a signal.", ("source",)),
+)
+
+
+def metric(name: str) -> Metric:
+    """Look up a metric's declaration.
+
+    Parameters
+    ----------
+    name : str
+        Its full name.
+
+    Returns
+    -------
+    Metric
+        The declaration.
+
+    Raises
+    ------
+    KeyError
+        It isn't declared: a programming error, found by the first test that runs.
+
+    Examples
+    --------
+    >>> metric("aicsched_signal_age_seconds").labels
+    ('source',)
+    """
+    return {item.name: item for item in METRICS}[name]
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of a part of the library.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"extender"``.
+
+    Returns
+    -------
+    logging.Logger
+        Named ``aicsched.<name>``.
+
+    Examples
+    --------
+    >>> get_logger("extender").name
+    'aicsched.extender'
+    """
+    return logging.getLogger(f"aicsched.{name}")
