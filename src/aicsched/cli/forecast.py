@@ -1,0 +1,125 @@
+"""``aicsched forecast`` and ``aicsched backtest``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aicsched.cli.options import At, Carbon, Column, Horizon, Kind, Model, Unit, open_carbon, planning_time, zone_forecasts
+from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, print_table
+
+if TYPE_CHECKING:
+    from aicsched.domain.forecast import Forecast
+
+Zones = Annotated[list[str] | None, typer.Option("--zone", help="Only this grid zone (repeat for more).")]
+
+
+def _as_dict(item: Forecast) -> dict[str, Any]:
+    from aicsched.slots import format_time
+
+    return {
+        "issue_time": format_time(item.issue_time_s),
+        "kind": str(item.kind),
+        "model": item.model,
+        "source": item.source,
+        "flags": list(item.flags),
+        "synthetic": item.synthetic,
+        "slot_starts": [format_time(start_s) for start_s in item.slots.starts_s().tolist()],
+        "mean_g_per_kwh": [round(value, 4) for value in item.mean_g_per_kwh.tolist()],
+        "quantiles_g_per_kwh": {
+            f"{level:g}": [round(value, 4) for value in row.tolist()]
+            for level, row in zip(item.levels, item.quantiles_g_per_kwh, strict=True)
+        },
+    }
+
+
+def forecast(  # noqa: PLR0913 - one parameter an option
+    carbon: Carbon = None,
+    column: Column = None,
+    unit: Unit = None,
+    kind: Kind = None,
+    zone: Zones = None,
+    at: At = None,
+    horizon: Horizon = None,
+    model: Model = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast carbon intensity with an 80 % band (the embedded sample without --carbon)."""
+    from aicsched.config import load_settings
+    from aicsched.slots import format_time
+
+    settings = load_settings(config, horizon_h=horizon, model=model)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind)
+    at_s = planning_time(at, sample=not carbon)
+    zones = zone or list(source.zones())
+    _, made = zone_forecasts(source, zones, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model)
+    if as_json:
+        emit_json({"forecasts": {name: _as_dict(item) for name, item in made.items()}})
+        return
+    rows: list[tuple[str, ...]] = []
+    for name, item in made.items():
+        best = int(item.mean_g_per_kwh.argmin())
+        low, high = item.quantile(0.1)[best], item.quantile(0.9)[best]
+        start = format_time(item.slots.start_s + best * item.slots.step_s)
+        mean = f"{item.mean_g_per_kwh.mean():.0f}"
+        rows.append((name, mean, f"{item.mean_g_per_kwh[best]:.0f} ({low:.0f}..{high:.0f})", start, item.model))
+    issue = format_time(next(iter(made.values())).issue_time_s)
+    title = f"Forecast of {settings.horizon_h} h from {issue} [g/kWh]"
+    print_table(title, ("zone", "mean", "cleanest slot (80 % band)", "when", "model"), rows)
+    _say_synthetic(synthetic=any(item.synthetic for item in made.values()))
+
+
+def _say_synthetic(*, synthetic: bool) -> None:
+    if synthetic:
+        console().print("[yellow]synthetic data: the embedded sample, not a real grid[/yellow]")
+
+
+def backtest(  # noqa: PLR0913 - one parameter an option
+    start: Annotated[str, typer.Option("--start", metavar="ISO", help="First issue time, with offset.")],
+    end: Annotated[str, typer.Option("--end", metavar="ISO", help="Last issue time, with offset.")],
+    carbon: Carbon = None,
+    column: Column = None,
+    unit: Unit = None,
+    kind: Kind = None,
+    zone: Zones = None,
+    weather: Annotated[
+        list[str] | None,
+        typer.Option("--weather", metavar="FILE…", help="Vintage weather forecasts, one file a zone; ZONE=FILE names it."),
+    ] = None,
+    horizon: Horizon = None,
+    model: Model = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes to use.")] = 1,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a forecaster on the past: rolling origins, accuracy, coverage and scheduling regret."""
+    from aicsched.config import load_settings
+    from aicsched.forecast.backtest import backtest as run
+    from aicsched.forecast.weather import read_weather
+    from aicsched.slots import parse_time
+
+    settings = load_settings(config, horizon_h=horizon, model=model)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind)
+    series = {name: source.read(name) for name in zone or source.zones()}
+    result = run(
+        series,
+        model=settings.model,
+        start_s=parse_time(start),
+        end_s=parse_time(end),
+        horizon=settings.horizon_h,
+        weather=read_weather(weather) if weather else None,
+        jobs=jobs,
+    )
+    payload = result.as_dict()
+    if as_json:
+        emit_json(payload)
+        return
+    rows = [
+        (name, " / ".join(f"{value:.2f}" for value in item["mape"]), " / ".join(f"{value:.2f}" for value in item["coverage80"]))
+        for name, item in [*payload["zones"].items(), ("mean", payload["mean"])]
+    ]  # fmt: skip
+    title = f"{payload['model']}: {payload['origins']} origins, {payload['cpu_s_per_fit']:.3f} CPU s a fit"
+    print_table(title, ("zone", "MAPE by lead day [%]", "80 % band holds"), rows)
+    _say_synthetic(synthetic=any(item.synthetic for item in series.values()))

@@ -1,0 +1,211 @@
+"""Options that several commands share, and the inputs they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aicsched.errors import InputError
+
+if TYPE_CHECKING:
+    from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.fleet import Fleet
+    from aicsched.domain.forecast import Forecast
+    from aicsched.domain.telemetry import Telemetry
+    from aicsched.signals.base import CarbonSource
+
+__all__ = [
+    "At",
+    "Carbon",
+    "Column",
+    "FleetFile",
+    "Horizon",
+    "Kind",
+    "Model",
+    "Unit",
+    "open_carbon",
+    "open_fleet",
+    "open_telemetry",
+    "planning_time",
+    "zone_forecasts",
+]
+
+Carbon = Annotated[
+    list[str] | None,
+    typer.Option("--carbon", metavar="FILE…", help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone."),
+]
+Column = Annotated[str | None, typer.Option("--column", help="Which column holds the intensity.")]
+Unit = Annotated[str | None, typer.Option("--unit", help="Unit of the intensity, e.g. kg/MWh (default g/kWh).")]
+Kind = Annotated[str | None, typer.Option("--kind", help="average or marginal.")]
+FleetFile = Annotated[Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")]
+At = Annotated[str | None, typer.Option("--at", metavar="ISO", help="Planning time with offset, e.g. 2021-07-01T00:00Z.")]
+Horizon = Annotated[int | None, typer.Option("--horizon", metavar="H", help="How far ahead [h] (default 96).")]
+Model = Annotated[str | None, typer.Option("--model", help="Forecaster: auto, ridge, seasonal or a plug-in's name.")]
+
+
+def open_carbon(
+    files: list[str] | None, *, column: str | None = None, unit: str | None = None, kind: str | None = None
+) -> CarbonSource:
+    """Open the user's carbon files, or the embedded sample when none is given.
+
+    Parameters
+    ----------
+    files : list of str or None
+        Paths, or ``ZONE=PATH``.
+    column, unit, kind : str, optional
+        As for `FileCarbon`.
+
+    Returns
+    -------
+    CarbonSource
+        Ready to read.
+
+    Raises
+    ------
+    AicschedError
+        A file can't be used.
+    """
+    from aicsched.domain.carbon import IntensityKind
+
+    if kind is not None and kind not in set(IntensityKind):
+        msg = f"'{kind}' is no kind of intensity"
+        raise InputError(msg, hint="use average or marginal", value=kind)
+    chosen = None if kind is None else IntensityKind(kind)
+    if files:
+        from aicsched.signals.carbon.file import FileCarbon
+
+        return FileCarbon(files, column=column, unit=unit, kind=chosen)
+    from aicsched.signals.carbon.sample import SampleCarbon
+
+    return SampleCarbon(kind=chosen or IntensityKind.AVERAGE)
+
+
+def open_fleet(path: Path | None) -> Fleet:
+    """Read the user's fleet, or the embedded sample when none is given.
+
+    Parameters
+    ----------
+    path : Path or None
+        A fleet file.
+
+    Returns
+    -------
+    Fleet
+        Checked.
+
+    Raises
+    ------
+    InputError
+        The file can't be used.
+    """
+    if path is None:
+        from aicsched.fleet.sample import sample_fleet
+
+        return sample_fleet()
+    from aicsched.fleet.file import read_fleet
+
+    return read_fleet(path)
+
+
+def planning_time(at: str | None, *, sample: bool) -> int | None:
+    """Return the planning time that was asked for.
+
+    Parameters
+    ----------
+    at : str or None
+        ISO 8601 with an offset.
+    sample : bool
+        True when intensities come from the embedded sample: its own "now" is the default then.
+
+    Returns
+    -------
+    int or None
+        Seconds since the epoch; None means the end of what is known.
+
+    Raises
+    ------
+    SlotError
+        The time has no offset.
+    """
+    if at is not None:
+        from aicsched.slots import parse_time
+
+        return parse_time(at)
+    if sample:
+        from aicsched.signals.carbon.sample import SAMPLE_NOW_S
+
+        return SAMPLE_NOW_S
+    return None
+
+
+def zone_forecasts(
+    carbon: CarbonSource, zones: list[str], *, at_s: int | None, horizon_h: int, model: str
+) -> tuple[dict[str, CarbonSeries], dict[str, Forecast]]:
+    """Forecast some zones of a source.
+
+    Parameters
+    ----------
+    carbon : CarbonSource
+        Where intensities come from.
+    zones : list of str
+        Which.
+    at_s : int or None
+        Issue time; None means the end of what is known.
+    horizon_h : int
+        How far [h].
+    model : str
+        Name of the forecaster.
+
+    Returns
+    -------
+    tuple of dict, dict
+        The series, and the forecasts, per zone.
+
+    Raises
+    ------
+    AicschedError
+        A zone is unknown or can't be forecast.
+    """
+    from aicsched.forecast import forecast_zones
+    from aicsched.slots import HOUR_S
+
+    series = {zone: carbon.read(zone) for zone in zones}
+    issue_s = min(item.slots.end_s for item in series.values()) if at_s is None else at_s
+    step_s = max(item.slots.step_s for item in series.values())
+    history = {zone: item.before(issue_s) for zone, item in series.items()}
+    return series, forecast_zones(history, at_s=issue_s, horizon=horizon_h * HOUR_S // step_s, model=model)
+
+
+def open_telemetry(path: str | None, fleet: Fleet) -> Telemetry:
+    """Read the user's node telemetry, or make the sample's for a sample fleet.
+
+    Parameters
+    ----------
+    path : str or None
+        A telemetry file.
+    fleet : Fleet
+        Whose nodes are meant.
+
+    Returns
+    -------
+    Telemetry
+        Per node.
+
+    Raises
+    ------
+    InputError
+        The file can't be used, or a real fleet comes without one.
+    """
+    if path is not None:
+        from aicsched.signals.telemetry_file import read_telemetry
+
+        return read_telemetry(Path(path))
+    if not fleet.synthetic:
+        msg = "no telemetry was given for this fleet"
+        raise InputError(msg, hint="add --telemetry FILE (see `aicsched schema telemetry`)")
+    from aicsched.signals.carbon.sample import SAMPLE_NOW_S
+    from aicsched.signals.telemetry_sample import sample_telemetry
+
+    return sample_telemetry(tuple(node.name for node in fleet.nodes), end_s=SAMPLE_NOW_S)

@@ -1,0 +1,96 @@
+"""``aicsched plan``: the main job on the user's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aicsched.cli.options import At, Carbon, Column, FleetFile, Horizon, Kind, Model, Unit, open_carbon, open_fleet, planning_time
+from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
+
+if TYPE_CHECKING:
+    from aicsched.workflow import PlanRun
+
+__all__ = ["plan", "print_plan"]
+
+
+def plan(  # noqa: PLR0913 - one parameter an option
+    jobs: Annotated[Path | None, typer.Option("--jobs", help="The queue, CSV, JSON or parquet (see `aicsched schema jobs`).")] = None,
+    carbon: Carbon = None,
+    column: Column = None,
+    unit: Unit = None,
+    kind: Kind = None,
+    fleet: FleetFile = None,
+    at: At = None,
+    horizon: Horizon = None,
+    model: Model = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")] = Path("aicsched-out"),
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a queue of jobs in space and time, with a proof, a ledger and a report."""
+    from aicsched.cli.progress import stages
+    from aicsched.config import load_settings
+    from aicsched.fleet.jobs_file import check_jobs, read_jobs
+    from aicsched.workflow import plan_work, save_plan, summary
+
+    settings = load_settings(config, horizon_h=horizon, model=model)
+    folder = output_folder(out)
+    with stages(quiet=as_json) as progress:
+        progress("read files")
+        source, sites = open_carbon(carbon, column=column, unit=unit, kind=kind), open_fleet(fleet)
+        at_s = planning_time(at, sample=not carbon)
+        if jobs is None:
+            from aicsched.fleet.sample_jobs import sample_jobs
+
+            queue = sample_jobs(sites)
+        else:
+            queue = read_jobs(jobs)
+        check_jobs(queue, sites)
+        run = plan_work(
+            source, sites, queue, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model,
+            gap_share=settings.gap_share, seed=settings.seed, progress=progress,
+        )  # fmt: skip
+        progress("write")
+        files = save_plan(run, folder)
+    if as_json:
+        emit_json(summary(run) | {"files": files})
+        return
+    print_plan(run)
+    for name, path in files.items():
+        console().print(f"{name:>9}  {path}")
+
+
+def print_plan(run: PlanRun) -> None:
+    """Print a plan beside the baselines.
+
+    Parameters
+    ----------
+    run : PlanRun
+        What was planned.
+    """
+    from aicsched.units import format_mass
+    from aicsched.workflow import summary
+
+    facts = summary(run)
+    rows = [
+        (
+            name,
+            format_mass(item["total_g"]),
+            f"{item['saved_share']:.1%}",
+            format_mass(item["realised_g"]) if item["realised_g"] is not None else "not known yet",
+            f"{item['mean_delay_h']:.1f} h",
+        )
+        for name, item in facts["policies"].items()
+    ]
+    rows += [(name, "no feasible plan", "", "", "") for name in run.unplaced]
+    title = f"{facts['jobs']} jobs, {facts['regions']} regions, {facts['horizon_h']:g} h from {facts['at']}"
+    print_table(title, ("policy", "emits (forecast)", "saves", "emits (actual)", "mean wait"), rows)
+    gap = "no bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} from optimal"
+    console().print(f"The plan is {gap} ({facts['method']}); checked by an independent validator.")
+    for note in run.notes:
+        console().print(f"[dim]note: {note}[/dim]")
+    if run.synthetic:
+        console().print("[yellow]synthetic data: parts of the input are the embedded sample, not a real grid or fleet[/yellow]")

@@ -1,0 +1,142 @@
+"""Where and when every job runs, as arrays: what solvers and policies pass around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aicsched.domain.placement import Assignment, Certificate, Placement
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.place.problem import Problem
+
+__all__ = ["Choice", "overfull", "to_placement"]
+
+# Room for the rounding of sums of threads, as a share of a region's capacity.
+TOLERANCE_SHARE = 1e-9
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """One region and set of slots per job.
+
+    Parameters
+    ----------
+    region : ndarray of int64, shape (J,)
+        Region of each job.
+    slots : ndarray of int64, shape (sum of n_slots,)
+        Slots of all jobs one after another, rising within a job; job j's part
+        is ``slots[indptr[j] : indptr[j + 1]]``, with `indptr` from `pointers`.
+    """
+
+    region: NDArray[np.int64]
+    slots: NDArray[np.int64]
+
+    def copy(self) -> Choice:
+        """Return an independent copy."""
+        return Choice(self.region.copy(), self.slots.copy())
+
+
+def pointers(problem: Problem) -> NDArray[np.int64]:
+    """Return where each job's slots start in a `Choice`, and where the last one's end."""
+    return np.concatenate(([0], np.cumsum(problem.n_slots)))
+
+
+def load_vcpus(problem: Problem, choice: Choice) -> NDArray[np.float64]:
+    """Return the threads in use, shape (R, T)."""
+    _, regions, count = problem.shape
+    cell = np.repeat(choice.region, problem.n_slots) * count + choice.slots
+    weights = np.repeat(problem.vcpus, problem.n_slots)
+    return np.bincount(cell, weights=weights, minlength=regions * count).reshape(regions, count)
+
+
+def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
+    """Return what each job emits [g], shape (J,)."""
+    jobs = np.arange(len(problem.job_ids))
+    picked = problem.g_per_kwh[np.repeat(choice.region, problem.n_slots), choice.slots]
+    sums = np.add.reduceat(picked, pointers(problem)[:-1])
+    factor = problem.energy_kwh_per_w * problem.watt_factor_w[choice.region]
+    return factor * sums + problem.transfer_g[jobs, choice.region]
+
+
+def room_vcpus(problem: Problem) -> NDArray[np.float64]:
+    """Return the capacity with its rounding tolerance, shape (R, T)."""
+    return problem.capacity_vcpus * (1 + TOLERANCE_SHARE)
+
+
+def overfull(problem: Problem, choice: Choice) -> bool:
+    """Tell whether a choice holds more threads somewhere than there are.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    choice : Choice
+        A choice for it.
+
+    Returns
+    -------
+    bool
+        True when it breaks a capacity.
+    """
+    return bool((load_vcpus(problem, choice) > room_vcpus(problem)).any())
+
+
+def to_placement(
+    problem: Problem,
+    choice: Choice,
+    *,
+    policy: str,
+    certificate: Certificate | None = None,
+    prices_g: NDArray[np.float64] | None = None,
+) -> Placement:
+    """Turn a choice into the plan that leaves this package.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    choice : Choice
+        A feasible choice for it.
+    policy : str
+        Which policy chose.
+    certificate : Certificate, optional
+        The proof; by default a heuristic's, without a bound.
+    prices_g : ndarray, shape (R, T), optional
+        Shadow price of a thread for one slot [g].
+
+    Returns
+    -------
+    Placement
+        With one assignment a job.
+    """
+    indptr = pointers(problem)
+    jobs = np.arange(len(problem.job_ids))
+    transfer_g = problem.transfer_g[jobs, choice.region]
+    operational_g = costs_g(problem, choice) - transfer_g
+    rows = tuple(
+        Assignment(
+            job_id=problem.job_ids[job],
+            region=problem.regions[choice.region[job]],
+            slot_indices=tuple(choice.slots[indptr[job] : indptr[job + 1]].tolist()),
+            operational_g=float(operational_g[job]),
+            transfer_g=float(transfer_g[job]),
+        )
+        for job in range(len(problem.job_ids))
+    )
+    total_g = sum(row.total_g for row in rows)
+    proof = certificate or Certificate(
+        status="heuristic", objective_g=total_g, lower_bound_g=float("-inf"), method=policy
+    )
+    priced = np.zeros(problem.capacity_vcpus.shape) if prices_g is None else prices_g
+    prices = {
+        name: tuple((priced[row] / problem.slots.step_h).round(6).tolist())
+        for row, name in enumerate(problem.regions)
+    }
+    return Placement(
+        policy=policy, slots=problem.slots, assignments=rows, certificate=proof, prices_g_per_vcpu_h=prices
+    )

@@ -1,0 +1,249 @@
+"""The placement problem as pure data: columns of numbers, no solver in sight.
+
+Cost of job j in region r over a set S of slots, in grams::
+
+    sum over t in S of  energy_kwh[j] · watt_factor[r] · g_per_kwh[r, t]   +   transfer_g[j, r]
+
+Embodied carbon is no part of it: hardware that stands already emits no more for
+being used (the sunk-carbon fallacy, SoCC'24, arXiv:2410.15087). A job that does
+not fill its last slot spreads its energy evenly over its slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aicsched.domain.carbon import frozen_array
+from aicsched.errors import Infeasible, InputError, UnknownZone, did_you_mean
+from aicsched.slots import HOUR_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from aicsched.domain.fleet import Fleet
+    from aicsched.domain.forecast import Forecast
+    from aicsched.domain.job import Job
+    from aicsched.slots import SlotGrid
+
+__all__ = ["Problem", "build_problem"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """Jobs × regions × slots, columnar and read-only.
+
+    Parameters
+    ----------
+    slots : SlotGrid
+        The planning grid, T slots.
+    job_ids : tuple of str
+        J jobs, in the order of the queue.
+    regions : tuple of str
+        R regions, in the order of the fleet.
+    vcpus : ndarray, shape (J,)
+        Threads each job holds in each of its slots.
+    n_slots : ndarray of int64, shape (J,)
+        Slots each job needs.
+    first, last : ndarray of int64, shape (J,)
+        Its window: slots ``first <= t < last``.
+    suspendable : ndarray of bool, shape (J,)
+        Whether it may run in pieces.
+    energy_kwh_per_w : ndarray, shape (J,)
+        Energy a job uses in one slot per watt of power_w_per_vcpu × PUE [kWh/W].
+    home : ndarray of int64, shape (J,)
+        Index of its home region.
+    allowed : ndarray of bool, shape (J, R)
+        Where it may run.
+    transfer_g : ndarray, shape (J, R)
+        Emissions of moving its data there [g].
+    watt_factor_w : ndarray, shape (R,)
+        power_w_per_vcpu × PUE [W].
+    g_per_kwh : ndarray, shape (R, T)
+        Expected intensity [g/kWh].
+    capacity_vcpus : ndarray, shape (R, T)
+        Threads free for this work.
+    clipped : int
+        Jobs whose deadline lies behind the horizon: planned as if due at its end.
+    """
+
+    slots: SlotGrid
+    job_ids: tuple[str, ...]
+    regions: tuple[str, ...]
+    vcpus: NDArray[np.float64]
+    n_slots: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    suspendable: NDArray[np.bool_]
+    energy_kwh_per_w: NDArray[np.float64]
+    home: NDArray[np.int64]
+    allowed: NDArray[np.bool_]
+    transfer_g: NDArray[np.float64]
+    watt_factor_w: NDArray[np.float64]
+    g_per_kwh: NDArray[np.float64]
+    capacity_vcpus: NDArray[np.float64]
+    clipped: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Jobs, regions and slots: (J, R, T)."""
+        return len(self.job_ids), len(self.regions), len(self.slots)
+
+    def cost_g(self, job: int, region: int, slots: NDArray[np.int64] | Sequence[int]) -> float:
+        """Return what one job emits in one place and time.
+
+        Parameters
+        ----------
+        job, region : int
+            Indices.
+        slots : sequence of int
+            The slots it runs in.
+
+        Returns
+        -------
+        float
+            Operational and transfer emissions [g].
+        """
+        factor = self.energy_kwh_per_w[job] * self.watt_factor_w[region]
+        return float(factor * self.g_per_kwh[region, slots].sum() + self.transfer_g[job, region])
+
+
+def _grid_of_forecasts(
+    fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid
+) -> NDArray[np.float64]:
+    kinds = {forecast.kind for forecast in forecasts.values()}
+    if len(kinds) > 1:
+        msg = f"the forecasts mix {' and '.join(sorted(map(str, kinds)))} intensities"
+        raise InputError(msg, hint="average and marginal answer different questions: give one kind", value=kinds)
+    rows: list[NDArray[np.float64]] = []
+    for region in fleet.regions:
+        if region.grid_zone not in forecasts:
+            msg = f"region '{region.name}' lies in grid zone '{region.grid_zone}', which has no forecast"
+            raise UnknownZone(msg, hint=did_you_mean(region.grid_zone, forecasts), value=region.grid_zone)
+        forecast = forecasts[region.grid_zone]
+        offset = forecast.slots.offset_of(slots)
+        rows.append(forecast.mean_g_per_kwh[offset : offset + len(slots)])
+    return np.array(rows).reshape(len(fleet.regions), len(slots))
+
+
+def _windows(jobs: Sequence[Job], slots: SlotGrid) -> tuple[NDArray[np.int64], ...]:
+    duration_s = np.array([job.duration_s for job in jobs], dtype=np.float64)
+    release_s = np.array([job.release_s for job in jobs], dtype=np.int64)
+    deadline_s = np.array([job.deadline_s for job in jobs], dtype=np.int64)
+    n_slots = np.ceil(duration_s / slots.step_s - 1e-9).astype(np.int64)
+    first = np.maximum(0, -((slots.start_s - release_s) // slots.step_s))
+    due = (deadline_s - slots.start_s) // slots.step_s
+    return n_slots, first, np.minimum(due, len(slots)), due
+
+
+def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.int64]) -> None:
+    faults: list[tuple[str, str, str]] = []
+    for index, job in enumerate(jobs):
+        needs, first, last = problem.n_slots[index], problem.first[index], problem.last[index]
+        places = problem.allowed[index]
+        if first + needs > due[index]:
+            faults.append((job.job_id, "window", f"needs {needs} whole slots between release and deadline"))
+        elif first + needs > last:
+            faults.append((job.job_id, "horizon", f"would end behind the horizon of {len(problem.slots)} slots"))
+        elif not places.any():
+            faults.append((job.job_id, "allowed_regions", "none of its allowed regions is in the fleet"))
+        else:
+            room = (problem.capacity_vcpus[places, first:last] >= job.vcpus).sum(axis=1).max()
+            if room < needs:
+                faults.append((job.job_id, "capacity", f"needs {job.vcpus:g} vCPUs, more than any allowed region has"))
+    if faults:
+        shown = "; ".join(f"'{job_id}' {words} [{name}]" for job_id, name, words in faults[:_SHOWN])
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        msg = f"{len(faults)} of {len(jobs)} jobs can't be placed anywhere: {shown}{more}"
+        hint = "widen the window, the horizon, the regions or the capacity, or leave these jobs out"
+        names = tuple(sorted({name for _, name, _ in faults}))
+        raise Infeasible(msg, constraints=names, hint=hint, value=[job_id for job_id, _, _ in faults])
+
+
+def _places(jobs: Sequence[Job], fleet: Fleet) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
+    index = {region.name: position for position, region in enumerate(fleet.regions)}
+    home = np.zeros(len(jobs), dtype=np.int64)
+    allowed = np.ones((len(jobs), len(index)), dtype=np.bool_)
+    for row, job in enumerate(jobs):
+        if job.home_region not in index:
+            msg = f"job '{job.job_id}' has its home in region '{job.home_region}', which the fleet doesn't have"
+            raise InputError(msg, hint=did_you_mean(job.home_region, index), value=job.home_region)
+        home[row] = index[job.home_region]
+        if job.allowed_regions:
+            allowed[row] = [name in job.allowed_regions for name in index]
+    g_per_gb = np.array([region.transfer_g_per_gb for region in fleet.regions])
+    data_gb = np.array([job.data_gb for job in jobs])
+    transfer_g = data_gb[:, None] * g_per_gb[None, :]
+    transfer_g[np.arange(len(jobs)), home] = 0.0
+    return home, allowed, transfer_g
+
+
+def build_problem(
+    jobs: Sequence[Job], fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid
+) -> Problem:
+    """Lay jobs, regions and forecasts out as columns.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The queue; a release before the grid counts as its start.
+    fleet : Fleet
+        Regions with capacity.
+    forecasts : mapping of str to Forecast
+        Per grid zone, all of one kind, covering `slots`.
+    slots : SlotGrid
+        The planning grid.
+
+    Returns
+    -------
+    Problem
+        Read-only; every job in it fits somewhere on its own.
+
+    Raises
+    ------
+    Infeasible
+        Jobs that fit nowhere even alone, with the constraints that keep them out:
+        ``window``, ``horizon``, ``allowed_regions`` or ``capacity``.
+    UnknownZone
+        A region's grid zone has no forecast.
+    InputError
+        A home region that doesn't exist, kinds of intensity that are mixed, or no job.
+    SlotError
+        A forecast doesn't cover the grid.
+    """
+    if not jobs:
+        msg = "there is no job to place"
+        raise InputError(msg, hint="give at least one")
+    n_slots, first, last, due = _windows(jobs, slots)
+    home, allowed, transfer_g = _places(jobs, fleet)
+    deferrable = np.array([job.deferrable for job in jobs])
+    fixed_last = np.where(deferrable, last, np.minimum(last, first + n_slots))
+    duration_h = np.array([job.duration_s for job in jobs]) / HOUR_S
+    vcpus = np.array([job.vcpus for job in jobs], dtype=np.float64)
+    capacity = np.array([[region.capacity_vcpus] for region in fleet.regions]) * np.ones((1, len(slots)))
+    problem = Problem(
+        slots=slots,
+        job_ids=tuple(job.job_id for job in jobs),
+        regions=tuple(region.name for region in fleet.regions),
+        vcpus=frozen_array(vcpus),
+        n_slots=frozen_array(n_slots, np.int64),
+        first=frozen_array(first, np.int64),
+        last=frozen_array(fixed_last, np.int64),
+        suspendable=frozen_array([job.suspendable and job.deferrable for job in jobs], np.bool_),
+        energy_kwh_per_w=frozen_array(vcpus * duration_h / n_slots / 1000.0),
+        home=frozen_array(home, np.int64),
+        allowed=frozen_array(allowed, np.bool_),
+        transfer_g=frozen_array(transfer_g),
+        watt_factor_w=frozen_array([region.power_w_per_vcpu * region.pue for region in fleet.regions]),
+        g_per_kwh=frozen_array(_grid_of_forecasts(fleet, forecasts, slots)),
+        capacity_vcpus=frozen_array(capacity),
+        clipped=int((deferrable & (due > len(slots))).sum()),
+    )
+    _refuse_impossible(problem, jobs, due)
+    return problem

@@ -1,0 +1,316 @@
+"""The main job: signals → forecast → score → place → ledger → report.
+
+`plan_work` chains the stages and returns a `PlanRun`, which holds everything
+that was read, foreseen and decided. What is written to disk (`record_plan`,
+`save_plan`) and shown (`report_data`) is derived from it, so that the command
+line, a notebook and ``import aicsched`` do the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aicsched.domain.forecast import Forecast
+from aicsched.errors import Infeasible, InputError, SlotError
+from aicsched.forecast import forecast_zones
+from aicsched.place.check import check
+from aicsched.place.policies import make_policy
+from aicsched.place.problem import build_problem
+from aicsched.place.solve import solve
+from aicsched.slots import HOUR_S, SlotGrid, format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.fleet import Fleet
+    from aicsched.domain.job import Job
+    from aicsched.domain.placement import Placement
+    from aicsched.place.problem import Problem
+    from aicsched.signals.base import CarbonSource
+
+__all__ = ["BASELINES", "PlanRun", "mean_delay_h", "plan_work", "realised_g", "save_plan", "summary"]
+
+BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRun:
+    """All that one planning run read, foresaw and decided.
+
+    Parameters
+    ----------
+    at_s : int
+        The planning time, seconds since the epoch; nothing after it was used to decide.
+    slots : SlotGrid
+        The planning grid.
+    fleet : Fleet
+        What can run work.
+    jobs : tuple of Job
+        The queue.
+    series : mapping of str to CarbonSeries
+        Per grid zone all that the source knows, the future of a file included:
+        used for hindsight only.
+    forecasts : mapping of str to Forecast
+        Per grid zone, made at `at_s`.
+    problem : Problem
+        What was solved.
+    placement : Placement
+        The plan, checked.
+    baselines : mapping of str to Placement
+        Published greedy policies under the same capacity and deadlines.
+    unplaced : mapping of str to str
+        Baselines that found no feasible plan, and why.
+    realised_g : mapping of str to float
+        Emissions of each policy by the actual intensities [g]; empty while they are unknown.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    at_s: int
+    slots: SlotGrid
+    fleet: Fleet
+    jobs: tuple[Job, ...]
+    series: Mapping[str, CarbonSeries]
+    forecasts: Mapping[str, Forecast]
+    problem: Problem
+    placement: Placement
+    baselines: Mapping[str, Placement]
+    unplaced: Mapping[str, str]
+    realised_g: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any input was made up."""
+        return self.fleet.synthetic or any(item.synthetic for item in self.series.values())
+
+
+def _read_zones(carbon: CarbonSource, fleet: Fleet) -> dict[str, CarbonSeries]:
+    zones = sorted({region.grid_zone for region in fleet.regions})
+    series = {zone: carbon.read(zone) for zone in zones}
+    steps = sorted({item.slots.step_s for item in series.values()})
+    if len(steps) > 1:
+        msg = f"the carbon series have different steps ({', '.join(f'{step} s' for step in steps)})"
+        raise InputError(msg, hint="bring them to one step, for example hourly means", value=steps)
+    kinds = sorted({str(item.kind) for item in series.values()})
+    if len(kinds) > 1:
+        msg = f"the carbon series mix {' and '.join(kinds)} intensities"
+        raise InputError(msg, hint="average and marginal answer different questions: give one kind", value=kinds)
+    return series
+
+
+def _planning_grid(
+    series: Mapping[str, CarbonSeries], at_s: int | None, horizon_h: float
+) -> tuple[SlotGrid, tuple[str, ...]]:
+    first = next(iter(series.values())).slots
+    known_end_s = min(item.slots.end_s for item in series.values())
+    wanted_s = known_end_s if at_s is None else at_s
+    start_s = first.start_s - (first.start_s - wanted_s) // first.step_s * first.step_s
+    if start_s > known_end_s:
+        msg = f"the planning time {format_time(wanted_s)} lies behind the last intensity {format_time(known_end_s)}"
+        raise SlotError(msg, hint="give newer carbon data or an earlier --at", value=wanted_s)
+    notes = () if start_s == wanted_s else (f"planning starts at the next slot, {format_time(start_s)}",)
+    count = int(horizon_h * HOUR_S) // first.step_s
+    return SlotGrid(start_s, first.step_s, count), notes
+
+
+def mean_delay_h(placement: Placement, jobs: Sequence[Job]) -> float:
+    """Return how long jobs wait on average beyond their own length.
+
+    Parameters
+    ----------
+    placement : Placement
+        A plan of these jobs.
+    jobs : sequence of Job
+        In the plan's order.
+
+    Returns
+    -------
+    float
+        Mean of end − release − duration [h], never below 0 for one job.
+    """
+    grid = placement.slots
+    waits = [
+        max(0.0, grid.start_s + (row.slot_indices[-1] + 1) * grid.step_s - max(job.release_s, grid.start_s) - job.duration_s)
+        for row, job in zip(placement.assignments, jobs, strict=True)
+    ]
+    return sum(waits) / len(waits) / HOUR_S if waits else 0.0
+
+
+def realised_g(
+    placement: Placement, jobs: Sequence[Job], fleet: Fleet, series: Mapping[str, CarbonSeries]
+) -> float | None:
+    """Return what a plan emits by the actual intensities.
+
+    Parameters
+    ----------
+    placement : Placement
+        A plan of these jobs.
+    jobs : sequence of Job
+        In the plan's order.
+    fleet : Fleet
+        Where they run.
+    series : mapping of str to CarbonSeries
+        Per grid zone, reaching behind the plan's start.
+
+    Returns
+    -------
+    float or None
+        Operational and transfer emissions [g]; None while a slot that is used has no actual value.
+    """
+    regions = {region.name: region for region in fleet.regions}
+    total_g = 0.0
+    for row, job in zip(placement.assignments, jobs, strict=True):
+        region = regions[row.region]
+        actual = series[region.grid_zone]
+        offset = (placement.slots.start_s - actual.slots.start_s) // actual.slots.step_s
+        picked = [offset + index for index in row.slot_indices]
+        if picked[-1] >= len(actual.slots):
+            return None
+        mean_g_per_kwh = float(actual.values_g_per_kwh[picked].mean())
+        energy_kwh = job.vcpus * region.power_w_per_vcpu / 1000.0 * region.pue * job.duration_s / HOUR_S
+        total_g += energy_kwh * mean_g_per_kwh + row.transfer_g
+    return total_g if total_g == total_g else None  # noqa: PLR0124 - a NaN slot makes the sum unknown
+
+
+def _baselines(problem: Problem) -> tuple[dict[str, Placement], dict[str, str]]:
+    plans: dict[str, Placement] = {}
+    unplaced: dict[str, str] = {}
+    for name in BASELINES:
+        try:
+            plans[name] = make_policy(name).plan(problem)
+        except Infeasible as error:
+            unplaced[name] = error.message
+    return plans, unplaced
+
+
+def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
+    carbon: CarbonSource,
+    fleet: Fleet,
+    jobs: Sequence[Job],
+    *,
+    at_s: int | None = None,
+    horizon_h: float = 96,
+    model: str = "auto",
+    gap_share: float = 0.002,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> PlanRun:
+    """Plan a queue of jobs in space and time.
+
+    Parameters
+    ----------
+    carbon : CarbonSource
+        Intensities of every grid zone of the fleet.
+    fleet : Fleet
+        Where work can run.
+    jobs : sequence of Job
+        The queue.
+    at_s : int, optional
+        The planning time, seconds since the epoch; by default the end of the known intensities.
+    horizon_h : float
+        How far to plan [h].
+    model : str
+        Name of the forecaster.
+    gap_share : float
+        Stop improving when the proven gap is below this share.
+    seed : int
+        Seed of everything random.
+    progress : callable, optional
+        Told the name of each stage.
+
+    Returns
+    -------
+    PlanRun
+        With a plan that the independent checker has passed.
+
+    Raises
+    ------
+    AicschedError
+        Any input that can't be used, a forecast that can't be made, or jobs that
+        can't be placed, each with its reason.
+    """
+    progress("read signals")
+    series = _read_zones(carbon, fleet)
+    slots, notes = _planning_grid(series, at_s, horizon_h)
+    progress("forecast")
+    history = {zone: item.before(slots.start_s) for zone, item in series.items()}
+    forecasts = forecast_zones(history, at_s=slots.start_s, horizon=len(slots), model=model)
+    progress("place")
+    queue = tuple(jobs)
+    problem = build_problem(queue, fleet, forecasts, slots)
+    placement = solve(problem, gap=gap_share, seed=seed)
+    baselines, unplaced = _baselines(problem)
+    progress("check")
+    for plan in (placement, *baselines.values()):
+        check(queue, fleet, forecasts, slots, plan)
+    hindsight = {
+        plan.policy: realised_g(plan, queue, fleet, series) for plan in (placement, *baselines.values())
+    }
+    flags = tuple(f"{zone}: {flag}" for zone, item in sorted(forecasts.items()) for flag in item.flags)
+    return PlanRun(
+        at_s=slots.start_s,
+        slots=slots,
+        fleet=fleet,
+        jobs=queue,
+        series=series,
+        forecasts=forecasts,
+        problem=problem,
+        placement=placement,
+        baselines=baselines,
+        unplaced=unplaced,
+        realised_g={name: value for name, value in hindsight.items() if value is not None},
+        notes=notes + flags,
+    )
+
+
+def _policy_facts(run: PlanRun, plan: Placement, no_wait_g: float) -> dict[str, object]:
+    return {
+        "total_g": plan.total_g,
+        "saved_share": 1 - plan.total_g / no_wait_g if no_wait_g else 0.0,
+        "realised_g": run.realised_g.get(plan.policy),
+        "mean_delay_h": mean_delay_h(plan, run.jobs),
+    }
+
+
+def summary(run: PlanRun) -> dict[str, Any]:
+    """Return the facts of a plan as plain values.
+
+    Parameters
+    ----------
+    run : PlanRun
+        What was planned.
+
+    Returns
+    -------
+    dict
+        ``gap`` (None without a proof), ``objective_g``, ``lower_bound_g``, ``policies``
+        (per policy ``total_g``, ``saved_share`` against no_wait, ``realised_g``,
+        ``mean_delay_h``) and what the plan was made from.
+    """
+    proof = run.placement.certificate
+    no_wait = run.baselines.get("no_wait", run.placement)
+    plans = {run.placement.policy: run.placement, **run.baselines}
+    return {
+        "at": format_time(run.at_s),
+        "horizon_h": len(run.slots) * run.slots.step_h,
+        "jobs": len(run.jobs),
+        "regions": len(run.fleet.regions),
+        "zones": sorted(run.forecasts),
+        "intensity_kind": str(next(iter(run.forecasts.values())).kind),
+        "sources": sorted(item.source for item in run.series.values()),
+        "synthetic": run.synthetic,
+        "policy": run.placement.policy,
+        "objective_g": proof.objective_g,
+        "lower_bound_g": proof.lower_bound_g,
+        "gap": proof.gap if proof.gap < float("inf") else None,
+        "status": proof.status,
+        "method": proof.method,
+        "seed": proof.seed,
+        "checked": True,
+        "policies": {name: _policy_facts(run, plan, no_wait.total_g) for name, plan in plans.items()},
+        "unplaced": dict(run.unplaced),
+        "notes": list(run.notes),
+    }
