@@ -1,0 +1,87 @@
+"""Carbon against waiting: what each hour of delay buys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.domain.carbon import frozen_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aicsched.place.problem import Problem
+
+__all__ = ["ParetoPoint", "pareto"]
+
+DEFAULT_SHARES: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParetoPoint:
+    """One plan on the front.
+
+    Parameters
+    ----------
+    waiting_share : float
+        Share of each job's slack that it may use: 0 is no waiting, 1 its whole window.
+    mean_delay_h : float
+        Mean of end − earliest end [h].
+    total_g : float
+        What the plan emits [g].
+    lower_bound_g : float
+        No plan with this much waiting emits less [g].
+    """
+
+    waiting_share: float
+    mean_delay_h: float
+    total_g: float
+    lower_bound_g: float
+
+
+def _tightened(problem: Problem, share: float) -> Problem:
+    slack = problem.last - problem.first - problem.n_slots
+    last = problem.first + problem.n_slots + np.floor(slack * share + 1e-9).astype(np.int64)
+    return replace(problem, last=frozen_array(last, np.int64))
+
+
+def pareto(problem: Problem, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.02) -> tuple[ParetoPoint, ...]:
+    """Plan again and again with less and less room to wait.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    shares : sequence of float
+        Which share of its slack each job may use, rising.
+    gap : float
+        Gap to stop at: a picture needs less than a plan.
+
+    Returns
+    -------
+    tuple of ParetoPoint
+        Feasible plans with bounds; shares for which nothing fits are left out.
+    """
+    from aicsched.errors import Infeasible  # noqa: PLC0415 - kept beside its only use
+    from aicsched.place.solve import solve  # noqa: PLC0415 - the solver loads OR-Tools
+
+    points: list[ParetoPoint] = []
+    for share in shares:
+        tight = _tightened(problem, share)
+        try:
+            plan = solve(tight, gap=gap)
+        except Infeasible:
+            continue
+        ends = np.array([row.slot_indices[-1] + 1 for row in plan.assignments])
+        delay = (ends - problem.first - problem.n_slots).mean() * problem.slots.step_h
+        points.append(
+            ParetoPoint(
+                waiting_share=float(share),
+                mean_delay_h=float(delay),
+                total_g=plan.total_g,
+                lower_bound_g=plan.certificate.lower_bound_g,
+            )
+        )
+    return tuple(points)
