@@ -1,0 +1,1 @@
+"""Models: each foresees one grid zone's intensity."""
