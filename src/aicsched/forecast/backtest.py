@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from aicsched.errors import SlotError
 from aicsched.forecast.base import DAY_S
-from aicsched.forecast.intervals import adaptive_level
+from aicsched.forecast.intervals import adapt_width
 from aicsched.forecast.metrics import concordance, coverage_share, mae, mape, pinball, window_regret
 from aicsched.forecast.zones import AUTO, make_forecaster
 from aicsched.slots import HOUR_S, format_time
@@ -199,11 +199,9 @@ class _Tally:
         return ZoneResult(**means, concordance=order, regret=regret, fits=fits, cpu_s=cpu_s)
 
 
-def _widened(forecast: Forecast, widen: NDArray[np.float64], per_day: int) -> Forecast:
+def _widened(forecast: Forecast, log_width: NDArray[np.float64], per_day: int) -> Forecast:
     """Stretch the outer quantiles of each lead day by what adaptive conformal inference has learned."""
-    from dataclasses import replace  # noqa: PLC0415
-
-    factor = np.repeat(np.exp(widen), per_day)[: len(forecast.slots)]
+    factor = np.repeat(np.exp(log_width), per_day)[: len(forecast.slots)]
     log_mean = np.log(forecast.mean_g_per_kwh)
     spread = np.log(forecast.quantiles_g_per_kwh) - log_mean
     return replace(forecast, quantiles_g_per_kwh=np.exp(log_mean + spread * factor))
@@ -223,7 +221,7 @@ def _zone(  # noqa: PLR0913 - a process takes plain arguments
     forecaster = make_forecaster("ridge" if model == AUTO else model)
     per_day = DAY_S // series.slots.step_s
     tally = _Tally(per_day, horizon)
-    widen = np.zeros(tally.days)
+    log_width = np.zeros(tally.days)
     waiting: list[tuple[int, Forecast]] = []
     fits, cpu_s, fitted_s = 0, 0.0, -1
     for issue_s in range(start_s, end_s + 1, every_s):
@@ -234,21 +232,21 @@ def _zone(  # noqa: PLR0913 - a process takes plain arguments
             fits, fitted_s = fits + 1, issue_s
         else:
             forecaster.update(history)
-        forecast = _widened(forecaster.predict(issue_s, horizon), widen, per_day)
+        forecast = _widened(forecaster.predict(issue_s, horizon), log_width, per_day)
         cpu_s += time.process_time() - began
         offset = (issue_s - series.slots.start_s) // series.slots.step_s
         tally.add(series.values_g_per_kwh[offset : offset + horizon], forecast)
         waiting.append((issue_s, forecast))
-        widen = _learn(series, waiting, widen, issue_s + every_s, per_day)
+        log_width = _learn(series, waiting, log_width, issue_s + every_s, per_day)
     return tally.result(fits=fits, cpu_s=cpu_s)
 
 
 def _learn(
-    series: CarbonSeries, waiting: list[tuple[int, Forecast]], widen: NDArray[np.float64], now_s: int, per_day: int
+    series: CarbonSeries, waiting: list[tuple[int, Forecast]], log_width: NDArray[np.float64], now_s: int, per_day: int
 ) -> NDArray[np.float64]:
-    """Adapt each lead day's width to the newest forecast of it whose outcome is known by now."""
-    made = widen.copy()
-    for day in range(len(widen)):
+    """Adapt each lead day's log_width to the newest forecast of it whose outcome is known by now."""
+    made = log_width.copy()
+    for day in range(len(log_width)):
         due = [item for item in waiting if item[0] + (day + 1) * DAY_S == now_s]
         for issue_s, forecast in due:
             cut = slice(day * per_day, min((day + 1) * per_day, len(forecast.slots)))
@@ -256,8 +254,8 @@ def _learn(
             actual = series.values_g_per_kwh[offset + cut.start : offset + cut.stop]
             held = coverage_share(actual, forecast.quantile(_BAND[0])[cut], forecast.quantile(_BAND[1])[cut])
             if np.isfinite(held):
-                made[day] = adaptive_level(widen[day], missed_share=1 - held, target_share=_OUTSIDE)
-    waiting[:] = [item for item in waiting if item[0] + (len(widen) + 1) * DAY_S >= now_s]
+                made[day] = adapt_width(log_width[day], missed_share=1 - held, target_share=_OUTSIDE)
+    waiting[:] = [item for item in waiting if item[0] + (len(log_width) + 1) * DAY_S >= now_s]
     return made
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["adaptive_level", "residual_quantiles"]
+__all__ = ["adapt_width", "residual_quantiles"]
 
 
-def residual_quantiles(residuals: NDArray[np.float64], levels: Sequence[float], *, widen: float = 0.0) -> NDArray[np.float64]:
+def residual_quantiles(residuals: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float64]:
     """Return quantiles of residuals per lead, pooled over the leads beside it.
 
     Parameters
@@ -28,9 +28,6 @@ def residual_quantiles(residuals: NDArray[np.float64], levels: Sequence[float], 
         Actual minus forecast, per past origin and lead of one lead day.
     levels : sequence of float
         Quantile levels, rising.
-    widen : float
-        Moves every level away from the middle by this share: what an adaptive
-        scheme has learned (see `adaptive_level`).
 
     Returns
     -------
@@ -48,18 +45,18 @@ def residual_quantiles(residuals: NDArray[np.float64], levels: Sequence[float], 
     pooled = np.concatenate([residuals[:, [max(0, lead - 1) for lead in range(leads)]], residuals,
                              residuals[:, [min(leads - 1, lead + 1) for lead in range(leads)]]])  # fmt: skip
     middle = np.asarray(levels) - 0.5
-    stretched = 0.5 + middle * (1 + 1 / max(count, 1)) + np.sign(middle) * widen
+    stretched = 0.5 + middle * (1 + 1 / max(count, 1))
     quantiles = np.quantile(pooled, np.clip(stretched, 0.0, 1.0), axis=0)
     return np.maximum.accumulate(quantiles, axis=0)
 
 
-def adaptive_level(widen: float, *, missed_share: float, target_share: float, rate: float = 0.02) -> float:
-    """Update how much wider levels must be, from how often the last band missed.
+def adapt_width(log_width: float, *, missed_share: float, target_share: float, rate: float = 0.1) -> float:
+    """Update how much wider a band must be, from how often the last one missed.
 
     Parameters
     ----------
-    widen : float
-        The present widening.
+    log_width : float
+        Logarithm of the present factor on the band's width.
     missed_share : float
         Share of the last day's values outside the band.
     target_share : float
@@ -70,15 +67,16 @@ def adaptive_level(widen: float, *, missed_share: float, target_share: float, ra
     Returns
     -------
     float
-        The new widening, within ±0.1.
+        The new logarithm, within ±0.7 (half to twice as wide).
 
     References
     ----------
-    Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift", NeurIPS 34, eq. 2.
+    Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift", NeurIPS 34, eq. 2,
+    with the width in place of the level: it stays defined where residuals run out.
 
     Examples
     --------
-    >>> adaptive_level(0.0, missed_share=1.0, target_share=0.2) > 0
+    >>> adapt_width(0.0, missed_share=1.0, target_share=0.2) > 0
     True
     """
-    return float(np.clip(widen + rate * (missed_share - target_share), -0.1, 0.1))
+    return float(np.clip(log_width + rate * (missed_share - target_share), -0.7, 0.7))

@@ -1,0 +1,1 @@
+"""What can run work: regions, nodes, special backends, and the queue."""

@@ -1,0 +1,1 @@
+"""What the world says: carbon intensity and telemetry, each value with its source."""

@@ -1,0 +1,1 @@
+"""Carbon sources, independent of one another."""

@@ -1,0 +1,273 @@
+"""Carbon intensity from CSV and parquet files.
+
+A file holds one zone (a time column and a value column) or several (a
+``grid_zone`` column as well). What can be recognised is recognised, what can't
+is asked for, and nothing is guessed that would change a number: times must carry
+an offset, an implausible level asks for the unit, gaps stay gaps.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from aicsched.domain.carbon import MAX_INTENSITY_G_PER_KWH, CarbonSeries, IntensityKind
+from aicsched.errors import InputError, SignalGap, SignalInvalid, SlotError, UnitError, did_you_mean
+from aicsched.signals.base import refuse_unknown_zone
+from aicsched.domain.columns import epoch_seconds, numbers, read_columns, texts
+from aicsched.slots import SlotGrid, format_time
+from aicsched.units import intensity_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["FileCarbon"]
+
+_TIMES: Final = ("time", "valid_time", "slot_start", "datetime", "timestamp", "datetime_utc", "index", "__index_level_0__", "date")
+_ZONES: Final = ("grid_zone", "zone")
+_VALUE: Final = re.compile(r"(^|_|\b)(ci|co2|carbon|intensity|moer)(_|\b|$)|g_per_kwh|carbon[ _]intensity")
+_UNIT: Final = re.compile(r"(k?g|t|lbs?|mg)_?(co2(eq|e)?)?_?(per|/)_?([kmg]?wh|mj)")
+_MARGINAL: Final = re.compile(r"marginal|moer")
+_GAP_LIMIT_SHARE: Final = 0.25
+# Below this median a series is in kg/kWh or t/MWh: the cleanest grids of the world stand at 10 to 30 g/kWh.
+_IMPLAUSIBLE_MEDIAN_G_PER_KWH: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    path: Path
+    zone: str
+    """"" when the file has a zone column."""
+
+
+def _zone_of(item: str) -> _Place:
+    zone, separator, rest = item.partition("=")
+    if separator and "/" not in zone:
+        return _Place(Path(rest), zone)
+    path = Path(item)
+    stem = path.name.removesuffix(".gz").removesuffix(path.suffix if path.suffix != ".gz" else "").removesuffix(".csv")
+    return _Place(path, stem.partition("_")[2] or stem)
+
+
+class FileCarbon:
+    """A carbon source over files.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        CSV (``.csv``, ``.csv.gz``) or parquet. A file without a zone column holds
+        one zone, named ``ZONE=PATH``, or else by the file's stem without what
+        stands before its first underscore: ``ccast13_DE.parquet`` is DE.
+    column : str, optional
+        Which column holds the intensity; needed where several could.
+    kind : IntensityKind, optional
+        By default marginal where the column's name says so, else average.
+    unit : str, optional
+        By default that in the column's name, else g/kWh.
+
+    Raises
+    ------
+    InputError
+        A file is absent, or two files hold the same zone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> file = Path(tempfile.mkdtemp()) / "DE.csv"
+    >>> rows = [f"2021-01-01T{hour:02}:00Z,{400 + hour}" for hour in range(24)]
+    >>> _ = file.write_text("time,ci_g_per_kwh\\n" + "\\n".join(rows))
+    >>> float(FileCarbon([file]).read("DE").values_g_per_kwh.max())
+    423.0
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        column: str | None = None,
+        kind: IntensityKind | None = None,
+        unit: str | None = None,
+    ) -> None:
+        self._column = column
+        self._kind = kind
+        self._unit = unit
+        self._series: dict[str, CarbonSeries] = {}
+        self._notes: dict[str, tuple[str, ...]] = {}
+        for item in paths:
+            place = _zone_of(str(item))
+            for zone, series, notes in self._load(place):
+                if zone in self._series:
+                    msg = f"grid zone '{zone}' is in two files, '{place.path.name}' among them"
+                    raise InputError(msg, hint="give each zone once, or name them ZONE=PATH", value=zone)
+                self._series[zone] = series
+                self._notes[zone] = notes
+
+    @property
+    def source_id(self) -> str:
+        """Who says so."""
+        return f"files:{len(self._series)} zones"
+
+    def zones(self) -> tuple[str, ...]:
+        """List the zones in the files.
+
+        Returns
+        -------
+        tuple of str
+            In the order of the files.
+        """
+        return tuple(self._series)
+
+    def notes(self, zone: str) -> tuple[str, ...]:
+        """Return what was put in order in a zone's rows.
+
+        Parameters
+        ----------
+        zone : str
+            One of `zones`.
+
+        Returns
+        -------
+        tuple of str
+            For example ``"sorted"``, ``"duplicates:3"``, ``"gaps:12"``.
+        """
+        refuse_unknown_zone(zone, self._series, self.source_id)
+        return self._notes[zone]
+
+    def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
+        """Return a zone's intensity.
+
+        Parameters
+        ----------
+        zone : str
+            One of `zones`.
+        window : SlotGrid, optional
+            Part of the file's grid.
+
+        Returns
+        -------
+        CarbonSeries
+            Missing slots are NaN.
+
+        Raises
+        ------
+        UnknownZone
+            No file holds the zone; the three nearest are named.
+        SlotError
+            The window is not in the file.
+        """
+        refuse_unknown_zone(zone, self._series, self.source_id)
+        series = self._series[zone]
+        return series if window is None else series.window(window)
+
+    def _load(self, place: _Place) -> list[tuple[str, CarbonSeries, tuple[str, ...]]]:
+        columns = read_columns(place.path)
+        name = place.path.name
+        time_s = epoch_seconds(columns[_time_column(columns, name)], where=f"'{name}'")
+        chosen = self._value_column(columns, name)
+        factor, told = self._factor(chosen, name)
+        values = numbers(columns[chosen], where=f"'{name}' column '{chosen}'") * factor
+        kind = self._kind or (IntensityKind.MARGINAL if _MARGINAL.search(chosen.lower()) else IntensityKind.AVERAGE)
+        zone_column = next((item for item in _ZONES if item in columns), None)
+        zone_of_row = np.array(texts(columns, zone_column)) if zone_column else np.full(len(values), place.zone)
+        made: list[tuple[str, CarbonSeries, tuple[str, ...]]] = []
+        for zone in dict.fromkeys(zone_of_row.tolist()):
+            rows = zone_of_row == zone
+            where = f"'{name}' zone {zone}"
+            grid, filled, notes = _on_grid(time_s[rows], values[rows], where)
+            _refuse_implausible(filled, where, told=told)
+            series = CarbonSeries(
+                grid_zone=zone, kind=kind, slots=grid, values_g_per_kwh=filled, source=f"file:{name}#{chosen}"
+            )
+            made.append((zone, series, notes))
+        return made
+
+    def _factor(self, column: str, name: str) -> tuple[float, bool]:
+        if self._unit is not None:
+            return intensity_factor(self._unit), True
+        match = _UNIT.search(column.lower().replace(" ", "_"))
+        if match is None:
+            return 1.0, False
+        try:
+            return intensity_factor(match.group(0)), True
+        except UnitError as error:
+            msg = f"'{name}': the unit in the column name '{column}' is not known"
+            raise UnitError(msg, hint=error.hint, value=column) from error
+
+    def _value_column(self, columns: dict[str, Any], name: str) -> str:
+        if self._column is not None:
+            if self._column not in columns:
+                msg = f"'{name}' has no column '{self._column}'"
+                raise InputError(msg, hint=did_you_mean(self._column, columns), value=self._column)
+            return self._column
+        others = [item for item in columns if item not in _ZONES and item.lower() not in _TIMES]
+        likely = [item for item in others if _VALUE.search(item.lower())]
+        found = likely or (others if len(others) == 1 else [])
+        if len(found) != 1:
+            msg = f"'{name}': {len(found) or 'none'} of its columns could be the intensity ({', '.join(found or list(columns))})"
+            raise InputError(msg, hint="choose one with --column", value=found)
+        return found[0]
+
+
+def _time_column(columns: dict[str, Any], name: str) -> str:
+    lowered = {item.lower(): item for item in columns}
+    for known in _TIMES:
+        if known in lowered:
+            return lowered[known]
+    stamps = [item for item, values in columns.items() if isinstance(values, np.ndarray) and values.dtype.kind == "M"]
+    if len(stamps) == 1:
+        return stamps[0]
+    msg = f"'{name}' has no time column (its columns are {', '.join(list(columns)[:8])})"
+    raise InputError(msg, hint=f"name it 'time' (known names: {', '.join(_TIMES[:5])})", value=list(columns))
+
+
+def _on_grid(
+    time_s: NDArray[np.int64], values: NDArray[np.float64], where: str
+) -> tuple[SlotGrid, NDArray[np.float64], tuple[str, ...]]:
+    """Sort rows, drop equal duplicates, and lay them on a regular grid with NaN in the gaps."""
+    notes: list[str] = []
+    order = np.argsort(time_s, kind="stable")
+    if (np.diff(time_s) < 0).any():
+        notes.append("sorted")
+    time_s, values = time_s[order], values[order]
+    again = np.flatnonzero(np.diff(time_s) == 0)
+    if len(again):
+        same = (values[again] == values[again + 1]) | (np.isnan(values[again]) & np.isnan(values[again + 1]))
+        if not same.all():
+            when = format_time(int(time_s[again[~same][0]]))
+            msg = f"{where} has two different values for {when}"
+            raise SignalInvalid(msg, hint="keep one row a slot", value=when)
+        notes.append(f"duplicates:{len(again)}")
+        time_s, values = np.delete(time_s, again + 1), np.delete(values, again + 1)
+    step_s = int(np.median(np.diff(time_s))) if len(time_s) > 1 else 3600
+    index, rest = np.divmod(time_s - time_s[0], step_s)
+    if rest.any():
+        row = int(np.argmax(rest != 0))
+        msg = f"{where}: {format_time(int(time_s[row]))} is off the grid of {step_s} s slots from {format_time(int(time_s[0]))}"
+        raise SlotError(msg, hint="resample to equal steps, for example hourly means", value=int(time_s[row]))
+    grid = SlotGrid(int(time_s[0]), step_s, int(index[-1]) + 1)
+    laid = np.full(len(grid), np.nan)
+    laid[index] = values
+    missing = int(np.isnan(laid).sum())
+    if missing:
+        notes.append(f"gaps:{missing}")
+    if missing > _GAP_LIMIT_SHARE * len(grid):
+        msg = f"{where}: {missing} of {len(grid)} slots are missing"
+        raise SignalGap(msg, hint="give a file with fewer gaps, or a shorter period", value=missing)
+    return grid, laid, tuple(notes)
+
+
+def _refuse_implausible(values: NDArray[np.float64], where: str, *, told: bool) -> None:
+    known = values[np.isfinite(values)]
+    too_high = bool((known > MAX_INTENSITY_G_PER_KWH).any())
+    too_low = bool(len(known)) and not told and float(np.median(known)) < _IMPLAUSIBLE_MEDIAN_G_PER_KWH
+    # A night of pure hydro can stand near zero; a whole series that does is in another unit.
+    if too_low or (too_high and not told):
+        msg = f"{where}: a median of {np.median(known):.4g} and a maximum of {known.max():.4g} are no g/kWh"
+        raise SignalInvalid(msg, hint="say the unit with --unit, for example --unit kg/MWh or --unit kg/kWh", value=float(known.max()))
