@@ -166,7 +166,7 @@ class _Inputs:
         self, carbon: Any, column: Any, unit: Any, kind: Any, fleet: Any, at: Any, model: Any, hours: float, config: Any  # noqa: ANN401
     ) -> None:
         from aicsched.config import load_settings
-        from aicsched.score.weights import ScoreWeights
+        from aicsched.score.request import ScoreWeights
 
         settings = load_settings(config, model=model)
         source = open_carbon(carbon, column=column, unit=unit, kind=kind)
