@@ -1,0 +1,1 @@
+"""What a watt, a machine and a byte emit."""
