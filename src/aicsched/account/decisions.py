@@ -120,35 +120,57 @@ def decisions_from(
         A region's zone has no forecast.
     """
     by_job = _counterfactuals(placement, baseline, jobs)
-    regions = {region.name: region for region in fleet.regions}
-    digests = {zone: _digest_of(forecast) for zone, forecast in forecasts.items()}
-    facts_of = {name: _fields(region) for name, region in regions.items()}
+    world = _World(fleet, forecasts)
     decisions: list[Decision] = []
     for job, row in zip(jobs, placement.assignments, strict=True):
-        region, home = _region(regions, row.region), _region(regions, job.home_region)
-        for zone in (region.grid_zone, home.grid_zone):
-            if zone not in forecasts:
-                msg = f"there is no forecast of {zone}"
-                raise UnknownZone(msg, hint=did_you_mean(zone, forecasts), value=zone)
-        otherwise = by_job.get(job.job_id) or at_once(job, home, forecasts[home.grid_zone], placement.slots)
+        home = world.region(job.home_region)
+        otherwise = by_job.get(job.job_id)
+        if otherwise is None:
+            otherwise = at_once(job, home, world.forecast(home.grid_zone), placement.slots)
         reason = (reasons or {}).get(job.job_id) or reason_for(job, row, otherwise, placement.slots)
-        draft = _draft(job, region, row, otherwise, placement, reason)
-        used = sorted({region.grid_zone, home.grid_zone, _region(regions, otherwise.region).grid_zone})
-        kinds = {str(forecasts[zone].kind) for zone in used}
-        if len(kinds) > 1:
-            msg = f"job '{job.job_id}': average and marginal intensities meet in one decision"
-            raise LedgerError(msg, hint="forecast all zones with one kind", value=sorted(kinds))
-        draft = replace(
-            draft,
-            decided_at_s=decided_at_s,
-            intensity_kind=kinds.pop(),
-            inputs=tuple(_input_id(forecasts[zone]) for zone in used),
-            synthetic=fleet.synthetic or any(forecasts[zone].synthetic for zone in used),
-        )
-        places = [facts_of[name] for name in (region.name, home.name)]
-        facts = [_fields(job), _fields(row), places, [digests[zone] for zone in used]]
-        decisions.append(_signed(draft, facts))
+        draft = _draft(job, world.region(row.region), row, otherwise, placement)
+        draft = replace(draft, decided_at_s=decided_at_s, reason=reason)
+        decisions.append(world.signed(draft, job, row, (row.region, home.name, otherwise.region)))
     return tuple(decisions)
+
+
+class _World:
+    """Fleet and forecasts by name, with what names a decision's inputs."""
+
+    def __init__(self, fleet: Fleet, forecasts: Mapping[str, Forecast]) -> None:
+        self.regions: Final = {region.name: region for region in fleet.regions}
+        self.forecasts: Final = forecasts
+        self.synthetic: Final = fleet.synthetic
+        self._facts: Final = {name: _fields(region) for name, region in self.regions.items()}
+        self._digests: Final = {zone: _digest_of(item) for zone, item in forecasts.items()}
+
+    def region(self, name: str) -> Region:
+        if name not in self.regions:
+            msg = f"the fleet has no region '{name}'"
+            raise LedgerError(msg, hint=did_you_mean(name, self.regions), value=name)
+        return self.regions[name]
+
+    def forecast(self, zone: str) -> Forecast:
+        if zone not in self.forecasts:
+            msg = f"there is no forecast of {zone}"
+            raise UnknownZone(msg, hint=did_you_mean(zone, self.forecasts), value=zone)
+        return self.forecasts[zone]
+
+    def signed(self, draft: Decision, job: Job, row: Assignment, names: tuple[str, ...]) -> Decision:
+        zones = sorted({self.region(name).grid_zone for name in names})
+        used = [self.forecast(zone) for zone in zones]
+        kinds = sorted({str(item.kind) for item in used})
+        if len(kinds) > 1:
+            msg = f"job '{job.job_id}': {' and '.join(kinds)} intensities meet in one decision"
+            raise LedgerError(msg, hint="forecast all zones with one kind", value=kinds)
+        whole = replace(
+            draft,
+            intensity_kind=kinds[0],
+            inputs=tuple(_input_id(item) for item in used),
+            synthetic=self.synthetic or any(item.synthetic for item in used),
+        )
+        places = [self._facts[name] for name in names]
+        return _signed(whole, [_fields(job), _fields(row), places, [self._digests[zone] for zone in zones]])
 
 
 def _counterfactuals(
@@ -164,15 +186,8 @@ def _counterfactuals(
     return {} if baseline is None else {row.job_id: row for row in baseline.assignments}
 
 
-def _region(regions: Mapping[str, Region], name: str) -> Region:
-    if name not in regions:
-        msg = f"the fleet has no region '{name}'"
-        raise LedgerError(msg, hint=did_you_mean(name, regions), value=name)
-    return regions[name]
-
-
 def _draft(
-    job: Job, region: Region, row: Assignment, otherwise: Assignment, placement: Placement, reason: str
+    job: Job, region: Region, row: Assignment, otherwise: Assignment, placement: Placement
 ) -> Decision:
     grid = placement.slots
     return Decision(
@@ -189,7 +204,7 @@ def _draft(
         counterfactual_g=_finite(otherwise.total_g, job, "counterfactual emissions"),
         intensity_kind="",
         policy=placement.policy,
-        reason=reason,
+        reason="",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Final
 
 from aicsched.account.entry import SCHEMA_VERSION
@@ -166,13 +167,24 @@ def connect(path: Path, *, read_only: bool, busy_s: float) -> sqlite3.Connection
     OutputError
         The file can't be made or written.
     """
-    if path.is_dir() or (read_only and not path.exists()):
-        what = "is a folder" if path.is_dir() else "does not exist"
-        msg = f"the ledger {path} {what}"
+    kind = _kind_of(path)
+    if kind == "folder" or (read_only and kind == "absent"):
+        msg = f"the ledger {path} {'is a folder' if kind == 'folder' else 'does not exist'}"
         raise InputError(msg, hint="give the path of a ledger file", value=str(path))
     opener = _open_to_read if read_only else _open_to_write
     with guarded(path, "open"):
         return opener(path, busy_s)
+
+
+def _kind_of(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "absent"
+    except OSError as error:
+        msg = f"can't look at the ledger {path}: {error.strerror}"
+        raise OutputError(msg, hint="check the rights of its folder", value=str(path)) from error
+    return "folder" if S_ISDIR(mode) else "file"
 
 
 def _connect(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
