@@ -8,29 +8,50 @@ line, a notebook and ``import aicsched`` do the same thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from aicsched.domain.forecast import Forecast
-from aicsched.errors import Infeasible, InputError, SlotError
+import numpy as np
+
+from aicsched.account.decisions import decisions_from
+from aicsched.account.ledger import Ledger
+from aicsched.errors import Infeasible, InputError, OutputError, SlotError
 from aicsched.forecast import forecast_zones
 from aicsched.place.check import check
+from aicsched.place.explain import explain_all
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
 from aicsched.place.solve import solve
+from aicsched.recycle.recommend import Recommendation, recommend
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.decision import Decision
     from aicsched.domain.fleet import Fleet
+    from aicsched.domain.forecast import Forecast
     from aicsched.domain.job import Job
+    from aicsched.domain.telemetry import Telemetry
     from aicsched.domain.placement import Placement
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
 
-__all__ = ["BASELINES", "PlanRun", "mean_delay_h", "plan_work", "realised_g", "save_plan", "summary"]
+__all__ = [
+    "BASELINES",
+    "PlanRun",
+    "decisions_of",
+    "mean_delay_h",
+    "plan_work",
+    "realised_g",
+    "recommend_for",
+    "report_data",
+    "save_plan",
+    "summary",
+]
 
 BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
 
@@ -314,3 +335,123 @@ def summary(run: PlanRun) -> dict[str, Any]:
         "unplaced": dict(run.unplaced),
         "notes": list(run.notes),
     }
+
+
+def decisions_of(run: PlanRun) -> tuple[Decision, ...]:
+    """Return a plan's decisions, each with its reason and its counterfactual.
+
+    Parameters
+    ----------
+    run : PlanRun
+        What was planned.
+
+    Returns
+    -------
+    tuple of Decision
+        In the order of the jobs.
+    """
+    no_wait = run.baselines.get("no_wait")
+    reasons = {item.job_id: item.reason for item in explain_all(run.problem, run.placement, no_wait or run.placement)}
+    return decisions_from(
+        placement=run.placement,
+        baseline=no_wait,
+        jobs=run.jobs,
+        fleet=run.fleet,
+        forecasts=run.forecasts,
+        decided_at_s=run.at_s,
+        reasons=reasons if no_wait else None,
+    )
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or none: a reader never meets half of one."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        msg = f"'{path}' can't be written ({error.strerror or error})"
+        raise OutputError(msg, hint="free space or choose another folder with --out", value=str(path)) from error
+
+
+def save_plan(run: PlanRun, folder: str | Path, *, data: ReportData | None = None) -> dict[str, str]:
+    """Write a plan's files: the plan, the ledger of its decisions, and the report.
+
+    Parameters
+    ----------
+    run : PlanRun
+        What was planned.
+    folder : str or Path
+        Made where it is missing. The same plan saved twice adds nothing to the ledger.
+    data : ReportData, optional
+        What the report shows; by default `report_data` of the plan.
+
+    Returns
+    -------
+    dict of str to str
+        Paths by ``plan``, ``ledger`` and ``report``.
+
+    Raises
+    ------
+    OutputError
+        The folder can't be written to, or the disk is full; nothing half-written stays.
+    LedgerError
+        The folder's ledger is not ours or is broken.
+    """
+    from aicsched.report.html import write_report  # noqa: PLC0415 - drawing takes a second to load
+
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the folder '{target}' can't be made ({error.strerror or error})"
+        raise OutputError(msg, hint="choose another folder", value=str(target)) from error
+    decisions = decisions_of(run)
+    files = {name: target / file for name, file in (("plan", "plan.json"), ("ledger", "ledger.db"), ("report", "report.html"))}
+    rows = [asdict(row) for row in run.placement.assignments]
+    document = summary(run) | {"slots": asdict(run.slots), "assignments": rows, "prices_g_per_vcpu_h": run.placement.prices_g_per_vcpu_h}
+    _write_atomically(files["plan"], json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    with Ledger(files["ledger"]) as ledger:
+        ledger.record(decisions)
+        head = ledger.head()
+    shown = data or report_data(run)
+    write_report(replace(shown, decisions=decisions, ledger_path=files["ledger"].name, ledger_head=head), files["report"])
+    return {name: str(path) for name, path in files.items()}
+
+
+def recommend_for(
+    fleet: Fleet, telemetry: Telemetry, carbon: CarbonSource, *, now_s: int | None = None
+) -> tuple[Recommendation, ...]:
+    """Recommend what to do with a fleet's nodes, by what their grids have emitted.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        With nodes.
+    telemetry : Telemetry
+        What was seen of them.
+    carbon : CarbonSource
+        Intensities: the 10 %, 50 % and 90 % quantiles of the past of each zone
+        stand for a year's low, mid and high.
+    now_s : int, optional
+        Seconds since the epoch; by default the end of the telemetry.
+
+    Returns
+    -------
+    tuple of Recommendation
+        One a node, the largest saving first.
+
+    Raises
+    ------
+    AicschedError
+        A zone is unknown, or an input can't be used.
+    """
+    at_s = telemetry.slots.end_s if now_s is None else now_s
+    zones = sorted({region.grid_zone for region in fleet.regions})
+    bands: dict[str, tuple[float, float, float]] = {}
+    for zone in zones:
+        known = carbon.read(zone).before(at_s).values_g_per_kwh
+        low, mid, high = (float(value) for value in np.nanquantile(known, (0.1, 0.5, 0.9)))
+        bands[zone] = (low, mid, high)
+    return recommend(fleet, telemetry, bands, now_s=at_s)

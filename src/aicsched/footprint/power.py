@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from aicsched.data import load_table
 from aicsched.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
     from aicsched.domain.fleet import Node
 
-__all__ = ["FamilyPower", "families", "family_power", "power_w_per_vcpu"]
+__all__ = ["FamilyPower", "families", "family_power", "node_power_w", "power_w_per_vcpu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +34,35 @@ class FamilyPower:
         Year and month in which it could first be bought.
     idle_w_per_vcpu, max_w_per_vcpu : float
         Medians over published servers, idle and at full load [W].
+    idle_low_w_per_vcpu, idle_high_w_per_vcpu : float
+        Quartiles when idle [W].
     max_low_w_per_vcpu, max_high_w_per_vcpu : float
         Quartiles at full load [W].
+    servers : int
+        How many published servers stand behind these.
+    ops_per_w : float
+        Median overall ssj_ops per watt: how much work a watt does.
     """
 
     family: str
     launched: str
     idle_w_per_vcpu: float
     max_w_per_vcpu: float
+    idle_low_w_per_vcpu: float
+    idle_high_w_per_vcpu: float
     max_low_w_per_vcpu: float
     max_high_w_per_vcpu: float
+    servers: int
+    ops_per_w: float
 
 
 @cache
-def families() -> dict[str, FamilyPower]:
+def families() -> Mapping[str, FamilyPower]:
     """Return the packaged CPU families.
 
     Returns
     -------
-    dict of str to FamilyPower
+    mapping of str to FamilyPower
         By name.
 
     Examples
@@ -53,17 +70,25 @@ def families() -> dict[str, FamilyPower]:
     >>> families()["amd-epyc-gen5"].max_w_per_vcpu < families()["intel-haswell"].max_w_per_vcpu
     True
     """
-    return {
-        row["family"]: FamilyPower(
-            family=row["family"],
-            launched=row["launched"],
-            idle_w_per_vcpu=float(row["idle_w_per_vcpu"]),
-            max_w_per_vcpu=float(row["max_w_per_vcpu"]),
-            max_low_w_per_vcpu=float(row["max_low_w_per_vcpu"]),
-            max_high_w_per_vcpu=float(row["max_high_w_per_vcpu"]),
-        )
-        for row in load_table("cpu_power")
-    }
+    watts = (
+        "idle_w_per_vcpu",
+        "max_w_per_vcpu",
+        "idle_low_w_per_vcpu",
+        "idle_high_w_per_vcpu",
+        "max_low_w_per_vcpu",
+        "max_high_w_per_vcpu",
+    )
+    return MappingProxyType(
+        {
+            row["family"]: FamilyPower(
+                family=row["family"],
+                launched=row["launched"],
+                servers=int(row["servers"]),
+                **{name: float(row[name]) for name in watts},
+            )
+            for row in load_table("cpu_power")
+        }
+    )
 
 
 def family_power(family: str) -> FamilyPower:
@@ -107,6 +132,57 @@ def power_w_per_vcpu(node: Node) -> float:
     Returns
     -------
     float
-        (max − idle) over its threads [W].
+        (max - idle) over its threads [W].
     """
     return (node.max_w - node.idle_w) / node.vcpus
+
+
+@cache
+def _curve() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return load shares, and where between idle and full load the power then stands."""
+    rows = load_table("power_curve")
+    load = np.array([float(row["cpu_share"]) for row in rows])
+    power = np.array([float(row["value"]) for row in rows])
+    return load, (power - power[0]) / (power[-1] - power[0])
+
+
+def node_power_w(node: Node, cpu_share: ArrayLike) -> NDArray[np.float64]:
+    """Return what a machine draws at some load.
+
+    Parameters
+    ----------
+    node : Node
+        A machine.
+    cpu_share : array_like, any shape
+        CPU utilisation in [0, 1]; NaN, which is unknown, stays NaN.
+
+    Returns
+    -------
+    ndarray, same shape
+        Power [W], rising with load from ``idle_w`` to ``max_w``, steeper at low load.
+
+    Raises
+    ------
+    InputError
+        A share lies outside [0, 1].
+
+    References
+    ----------
+    Shape of the load curve: Teads, published in the Green Software Foundation's
+    Impact Framework; closer to measured servers than a straight line.
+
+    Examples
+    --------
+    >>> from aicsched.domain.fleet import Node
+    >>> node = Node(name="n", region="r", vcpus=64, memory_gib=256, cpu_family="amd-epyc-gen3",
+    ...             idle_w=100.0, max_w=300.0, embodied_kg=1200.0)
+    >>> node_power_w(node, [0.0, 0.5, 1.0]).round(1).tolist()
+    [100.0, 240.0, 300.0]
+    """
+    share = np.asarray(cpu_share, dtype=np.float64)
+    if bool(((share < 0) | (share > 1)).any()):
+        bad = float(share[(share < 0) | (share > 1)].flat[0])
+        msg = f"node '{node.name}': a utilisation of {bad:g} is not in 0..1"
+        raise InputError(msg, hint="give a share, not per cent", value=bad)
+    load, power = _curve()
+    return node.idle_w + (node.max_w - node.idle_w) * np.interp(share, load, power)

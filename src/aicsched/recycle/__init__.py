@@ -1,0 +1,1 @@
+"""Hardware that could be tagged, repurposed or switched off: recommended, never applied."""

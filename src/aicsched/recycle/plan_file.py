@@ -1,0 +1,109 @@
+"""A dry-run plan: the commands that a person may run, each with its undo."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from aicsched.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from aicsched.recycle.recommend import Recommendation
+
+__all__ = ["TAG", "plan_document", "write_plan"]
+
+TAG: Final = ("sustainability", "recyclable")
+_REPURPOSED: Final = "aicsched.io/low-priority"
+
+
+def _commands(item: Recommendation) -> list[dict[str, str]]:
+    node = shlex.quote(item.node)
+    key, value = TAG
+    steps = [
+        {
+            "do": f"kubectl label node {node} {key}={value} --overwrite --dry-run=server",
+            "undo": f"kubectl label node {node} {key}-",
+        },
+        {
+            "do": f"aws ec2 create-tags --dry-run --resources {shlex.quote(f'<instance of {item.node}>')} --tags Key={key},Value={value}",
+            "undo": f"aws ec2 delete-tags --resources {shlex.quote(f'<instance of {item.node}>')} --tags Key={key}",
+        },
+    ]
+    if item.disposition == "repurpose":
+        steps += [
+            {"do": f"kubectl label node {node} {_REPURPOSED}=true --dry-run=server", "undo": f"kubectl label node {node} {_REPURPOSED}-"},
+            {
+                "do": f"kubectl taint node {node} {_REPURPOSED}=true:PreferNoSchedule --dry-run=server",
+                "undo": f"kubectl taint node {node} {_REPURPOSED}-",
+            },
+        ]
+    if item.disposition == "decommission":
+        steps.append({"do": f"kubectl cordon {node} --dry-run=server", "undo": f"kubectl uncordon {node}"})
+    return steps
+
+
+def plan_document(found: Sequence[Recommendation]) -> dict[str, Any]:
+    """Return the dry-run plan of some recommendations.
+
+    Parameters
+    ----------
+    found : sequence of Recommendation
+        All of a fleet.
+
+    Returns
+    -------
+    dict
+        ``steps`` per node that is not kept: the tag ``sustainability: recyclable``,
+        labels and taints as commands that change nothing until a person removes
+        their dry-run flag, each with its undo. Decommissioning stops at a cordon:
+        what ends a machine belongs to the infrastructure code that owns it.
+    """
+    steps = [
+        {
+            "node": item.node,
+            "disposition": item.disposition,
+            "tags": {TAG[0]: TAG[1]},
+            "workload": item.workload,
+            "reasons": list(item.reasons),
+            "refusals": list(item.refusals),
+            "commands": _commands(item),
+        }
+        for item in found
+        if item.disposition != "keep"
+    ]
+    return {"dry_run": True, "approved_by": None, "steps": steps}
+
+
+def write_plan(found: Sequence[Recommendation], path: Path) -> Path:
+    """Write the dry-run plan as JSON.
+
+    Parameters
+    ----------
+    found : sequence of Recommendation
+        All of a fleet.
+    path : Path
+        Where; written whole or not at all.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    OutputError
+        It can't be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(json.dumps(plan_document(found), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        msg = f"'{path}' can't be written ({error.strerror or error})"
+        raise OutputError(msg, hint="choose another folder with --out", value=str(path)) from error
+    return path

@@ -1,0 +1,154 @@
+"""What forbids touching a node, and how much may be taken from a region together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aicsched.domain.fleet import Fleet, Node
+    from aicsched.recycle.evidence import Evidence
+
+__all__ = ["Headroom", "RecycleRules", "protections"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecycleRules:
+    """Thresholds of a recommendation, named so that they can be argued about.
+
+    Parameters
+    ----------
+    min_days : float
+        Shortest evidence [days].
+    min_coverage_share : float
+        Least share of slots seen; below it a node is unknown, never idle.
+    idle_p95_share, idle_max_share : float
+        An idle node's CPU stays below both.
+    idle_network_mb_per_day : float
+        An idle node moves less than this [MB/day].
+    light_p95_share : float
+        An under-used node's CPU stays below this.
+    obsolete_years : float
+        A node this long in service may be obsolete.
+    headroom_share : float
+        Share of a region's threads that must stay free at its P95 demand after a removal.
+    grid_decline_share : float
+        Assumed yearly decline of the grid's intensity.
+    grace_days : int
+        Days between stopping and decommissioning.
+
+    Notes
+    -----
+    Defaults are the strictest of what cloud recommenders use: 14 days, peak CPU
+    below 5 %, less than 5 MB a day (AWS Compute Optimizer), 95 % of samples.
+    """
+
+    min_days: float = 14.0
+    min_coverage_share: float = 0.95
+    idle_p95_share: float = 0.03
+    idle_max_share: float = 0.05
+    idle_network_mb_per_day: float = 5.0
+    light_p95_share: float = 0.25
+    obsolete_years: float = 6.0
+    headroom_share: float = 0.2
+    grid_decline_share: float = 0.05
+    grace_days: int = 7
+
+
+# Labels that forbid a step, and why.
+_PROTECTED: Mapping[str, str] = {
+    "sustainability/keep": "is marked to be kept",
+    "termination-protection": "has termination protection",
+    "cluster-autoscaler.kubernetes.io/scale-down-disabled": "may not be scaled down",
+    "karpenter.sh/do-not-disrupt": "may not be disrupted",
+}
+
+
+def protections(node: Node) -> tuple[str, ...]:
+    """Return why a node may not be taken out of service.
+
+    Parameters
+    ----------
+    node : Node
+        With its labels.
+
+    Returns
+    -------
+    tuple of str
+        Reasons; empty when nothing forbids it.
+    """
+    labels = dict(node.labels)
+    found = [why for name, why in _PROTECTED.items() if labels.get(name, "false").lower() not in {"false", ""}]
+    if labels.get("storage") == "local":
+        found.append("keeps data on local disks")
+    if labels.get("role") in {"standby", "disaster-recovery"}:
+        found.append("stands by for a disaster")
+    if "gpu" in labels:
+        found.append("carries a GPU, whose use is not seen here")
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Headroom:
+    """How much each region can give up, kept while recommendations add up.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        With nodes.
+    found : mapping of str to Evidence
+        Per node; an unknown node counts as fully used.
+    rules : RecycleRules
+        The share that must stay free.
+    """
+
+    fleet: Fleet
+    found: Mapping[str, Evidence]
+    rules: RecycleRules
+    kept: dict[str, list[Node]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.fleet.nodes:
+            self.kept.setdefault(node.region, []).append(node)
+
+    def refusals(self, node: Node) -> tuple[str, ...]:
+        """Return why a node can't be spared, those already given up counted.
+
+        Parameters
+        ----------
+        node : Node
+            Still in its region.
+
+        Returns
+        -------
+        tuple of str
+            Empty when it can.
+        """
+        others = [item for item in self.kept[node.region] if item.name != node.name]
+        if not others:
+            return ("is the last node of its region",)
+        if node.node_zone and not any(item.node_zone == node.node_zone for item in others):
+            return (f"is the last node of zone {node.node_zone}",)
+        # N+1: the largest machine left may fail, and the P95 demand must still fit with room to spare.
+        threads = sum(item.vcpus for item in others) - max(item.vcpus for item in others)
+        demand = sum(self._demand(item) for item in (*others, node))
+        needed = demand * (1 + self.rules.headroom_share)
+        if needed > threads:
+            return (f"its region would hold {threads:g} threads after one more loss, {needed:.0f} are needed at P95",)
+        return ()
+
+    def _demand(self, node: Node) -> float:
+        seen = self.found.get(node.name)
+        used = 1.0 if seen is None or math.isnan(seen.p95_share) else seen.p95_share
+        return used * node.vcpus
+
+    def give_up(self, node: Node) -> None:
+        """Take a node out of its region's count."""
+        self.kept[node.region].remove(node)
+
+    def regions(self) -> Sequence[str]:
+        """List the regions."""
+        return list(self.kept)
