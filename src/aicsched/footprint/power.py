@@ -84,6 +84,7 @@ def families() -> Mapping[str, FamilyPower]:
                 family=row["family"],
                 launched=row["launched"],
                 servers=int(row["servers"]),
+                ops_per_w=float(row["ssj_ops_per_w"]),
                 **{name: float(row[name]) for name in watts},
             )
             for row in load_table("cpu_power")
