@@ -18,14 +18,21 @@ import numpy as np
 from aicsched.account.decisions import decisions_from
 from aicsched.account.ledger import Ledger
 from aicsched.errors import Infeasible, InputError, OutputError, SlotError
+from aicsched.files import write_text
 from aicsched.forecast import forecast_zones
 from aicsched.place.check import check
 from aicsched.place.explain import explain_all
+from aicsched.place.pareto import pareto
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
 from aicsched.place.solve import solve
 from aicsched.recycle.recommend import Recommendation, recommend
+from aicsched.report.model import AccuracyRow, Candidate, ReportData
+from aicsched.score.explain import explain
+from aicsched.score.regions import score_regions
+from aicsched.score.request import Request
 from aicsched.slots import HOUR_S, SlotGrid, format_time
+from aicsched.units import format_mass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
     from aicsched.domain.job import Job
     from aicsched.domain.telemetry import Telemetry
     from aicsched.domain.placement import Placement
+    from aicsched.domain.score import ScoreCard
+    from aicsched.forecast.backtest import BacktestResult
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
 
@@ -53,6 +62,7 @@ __all__ = [
     "summary",
 ]
 
+_REQUEST: Final = Request(vcpus=8.0, duration_s=4.0 * HOUR_S)
 BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
 
 
@@ -363,16 +373,94 @@ def decisions_of(run: PlanRun) -> tuple[Decision, ...]:
     )
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or none: a reader never meets half of one."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        msg = f"'{path}' can't be written ({error.strerror or error})"
-        raise OutputError(msg, hint="free space or choose another folder with --out", value=str(path)) from error
+def _accuracy_rows(accuracy: BacktestResult) -> tuple[AccuracyRow, ...]:
+    return tuple(
+        AccuracyRow(
+            grid_zone=zone,
+            mape_percent=item.mape,
+            mae_g_per_kwh=float(np.mean(item.mae)),
+            coverage80_share=float(np.mean(item.coverage80)),
+            concordance_share=list(item.concordance.values())[-1] if item.concordance else float("nan"),
+        )
+        for zone, item in accuracy.zones.items()
+    )
+
+
+def _candidates(cards: Sequence[ScoreCard]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(card=card, sentence=explain(card)) for card in cards)
+
+
+def _recycle_row(item: Recommendation) -> dict[str, str]:
+    low, mid, high = (format_mass(value) for value in item.saved_g_per_year)
+    return {
+        "Node": item.node,
+        "Condition": item.condition,
+        "Disposition": item.disposition,
+        "Saves a year": f"{mid} ({low} to {high})",
+        "Why": "; ".join((*item.reasons, *item.refusals)),
+    }
+
+
+def _known_future(run: PlanRun) -> dict[str, CarbonSeries]:
+    parts = {zone: item.window(item.slots.between(run.slots.start_s, run.slots.end_s)) for zone, item in run.series.items()}
+    return {zone: item for zone, item in parts.items() if len(item.slots)}
+
+
+def report_data(
+    run: PlanRun,
+    *,
+    accuracy: BacktestResult | None = None,
+    nodes: Sequence[ScoreCard] = (),
+    backends: Sequence[ScoreCard] = (),
+    recycle: Sequence[Recommendation] = (),
+) -> ReportData:
+    """Return what the report of a plan shows.
+
+    Parameters
+    ----------
+    run : PlanRun
+        What was planned.
+    accuracy : BacktestResult, optional
+        How good the forecaster was on the past.
+    nodes, backends : sequence of ScoreCard
+        Scores, best first.
+    recycle : sequence of Recommendation
+        For the fleet's nodes.
+
+    Returns
+    -------
+    ReportData
+        Not yet booked: `save_plan` adds the ledger's head.
+    """
+    plans = {run.placement.policy: run.placement, **run.baselines}
+    feasible = [card for card in nodes if card.feasible]
+    regions = score_regions(_REQUEST, run.fleet, run.forecasts, start_s=run.at_s) if not feasible else ()
+    ranked = feasible or [card for card in regions if card.feasible]
+    return ReportData(
+        title="aicsched: work placed where and when electricity is clean",
+        now_s=run.at_s,
+        fleet=run.fleet,
+        jobs=run.jobs,
+        history={zone: item.before(run.slots.start_s) for zone, item in run.series.items()},
+        forecasts=run.forecasts,
+        placement=run.placement,
+        baselines=run.baselines,
+        mean_delay_h={name: mean_delay_h(plan, run.jobs) for name, plan in plans.items()},
+        decisions=decisions_of(run),
+        future=_known_future(run),
+        realised_g=run.realised_g,
+        unplaced=run.unplaced,
+        accuracy=_accuracy_rows(accuracy) if accuracy else (),
+        accuracy_note=f"{accuracy.model}, {accuracy.origins} issue times to {format_time(accuracy.end_s)}" if accuracy else "",
+        pareto=pareto(run.problem, run.placement),
+        best=_candidates(ranked[:3]),
+        worst=_candidates(ranked[-2:]),
+        backends=_candidates(backends),
+        recycle=tuple(_recycle_row(item) for item in recycle if item.disposition != "keep"),
+        notes=run.notes,
+        sources=tuple(sorted({item.source for item in run.series.values()} | {run.fleet.source})),
+        synthetic=run.synthetic,
+    )
 
 
 def save_plan(run: PlanRun, folder: str | Path, *, data: ReportData | None = None) -> dict[str, str]:
@@ -407,16 +495,18 @@ def save_plan(run: PlanRun, folder: str | Path, *, data: ReportData | None = Non
     except OSError as error:
         msg = f"the folder '{target}' can't be made ({error.strerror or error})"
         raise OutputError(msg, hint="choose another folder", value=str(target)) from error
-    decisions = decisions_of(run)
-    files = {name: target / file for name, file in (("plan", "plan.json"), ("ledger", "ledger.db"), ("report", "report.html"))}
-    rows = [asdict(row) for row in run.placement.assignments]
-    document = summary(run) | {"slots": asdict(run.slots), "assignments": rows, "prices_g_per_vcpu_h": run.placement.prices_g_per_vcpu_h}
-    _write_atomically(files["plan"], json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    with Ledger(files["ledger"]) as ledger:
-        ledger.record(decisions)
-        head = ledger.head()
     shown = data or report_data(run)
-    write_report(replace(shown, decisions=decisions, ledger_path=files["ledger"].name, ledger_head=head), files["report"])
+    files = {"plan": target / "plan.json", "ledger": target / "ledger.db", "report": target / "report.html"}
+    document = summary(run) | {
+        "slots": asdict(run.slots),
+        "assignments": [asdict(row) for row in run.placement.assignments],
+        "prices_g_per_vcpu_h": run.placement.prices_g_per_vcpu_h,
+    }
+    write_text(files["plan"], json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    with Ledger(files["ledger"]) as ledger:
+        ledger.record(shown.decisions)
+        head = ledger.head()
+    write_report(replace(shown, ledger_path=files["ledger"].name, ledger_head=head), files["report"])
     return {name: str(path) for name, path in files.items()}
 
 

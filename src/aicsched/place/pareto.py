@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
+from aicsched.errors import Infeasible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aicsched.domain.placement import Placement
     from aicsched.place.problem import Problem
 
 __all__ = ["ParetoPoint", "pareto"]
 
-DEFAULT_SHARES: Final = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+DEFAULT_SHARES: Final = (0.0, 0.1, 0.25, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +49,30 @@ def _tightened(problem: Problem, share: float) -> Problem:
     return replace(problem, last=frozen_array(last, np.int64))
 
 
-def pareto(problem: Problem, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.02) -> tuple[ParetoPoint, ...]:
-    """Plan again and again with less and less room to wait.
+def _point(problem: Problem, plan: Placement, share: float) -> ParetoPoint:
+    ends = np.array([row.slot_indices[-1] + 1 for row in plan.assignments])
+    delay_h = (ends - problem.first - problem.n_slots).mean() * problem.slots.step_h
+    return ParetoPoint(
+        waiting_share=float(share),
+        mean_delay_h=float(delay_h),
+        total_g=plan.total_g,
+        lower_bound_g=plan.certificate.lower_bound_g,
+    )
+
+
+def pareto(
+    problem: Problem, placement: Placement, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.01
+) -> tuple[ParetoPoint, ...]:
+    """Plan again with less and less room to wait, down to none.
 
     Parameters
     ----------
     problem : Problem
         The problem.
+    placement : Placement
+        Its plan with the whole window, which becomes the last point.
     shares : sequence of float
-        Which share of its slack each job may use, rising.
+        Which share of its slack each job may use, rising, below 1.
     gap : float
         Gap to stop at: a picture needs less than a plan.
 
@@ -64,24 +81,12 @@ def pareto(problem: Problem, shares: Sequence[float] = DEFAULT_SHARES, *, gap: f
     tuple of ParetoPoint
         Feasible plans with bounds; shares for which nothing fits are left out.
     """
-    from aicsched.errors import Infeasible  # noqa: PLC0415 - kept beside its only use
     from aicsched.place.solve import solve  # noqa: PLC0415 - the solver loads OR-Tools
 
     points: list[ParetoPoint] = []
     for share in shares:
-        tight = _tightened(problem, share)
         try:
-            plan = solve(tight, gap=gap)
+            points.append(_point(problem, solve(_tightened(problem, share), gap=gap), share))
         except Infeasible:
             continue
-        ends = np.array([row.slot_indices[-1] + 1 for row in plan.assignments])
-        delay = (ends - problem.first - problem.n_slots).mean() * problem.slots.step_h
-        points.append(
-            ParetoPoint(
-                waiting_share=float(share),
-                mean_delay_h=float(delay),
-                total_g=plan.total_g,
-                lower_bound_g=plan.certificate.lower_bound_g,
-            )
-        )
-    return tuple(points)
+    return (*points, _point(problem, placement, 1.0))

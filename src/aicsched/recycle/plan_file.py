@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from aicsched.errors import OutputError
+from aicsched.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +98,4 @@ def write_plan(found: Sequence[Recommendation], path: Path) -> Path:
     OutputError
         It can't be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(json.dumps(plan_document(found), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        msg = f"'{path}' can't be written ({error.strerror or error})"
-        raise OutputError(msg, hint="choose another folder with --out", value=str(path)) from error
-    return path
+    return write_text(path, json.dumps(plan_document(found), indent=1, sort_keys=True) + "\n")

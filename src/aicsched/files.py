@@ -1,0 +1,45 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from aicsched.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["write_text"]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file so that a reader never meets half of it.
+
+    Parameters
+    ----------
+    path : Path
+        Where; its folder exists.
+    text : str
+        All of it, written as UTF-8.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    OutputError
+        It can't be written; what stood there before still stands.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        msg = f"'{path}' can't be written ({error.strerror or error})"
+        raise OutputError(msg, hint="free space, mend the permissions or choose another folder", value=str(path)) from error
+    return path
