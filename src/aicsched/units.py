@@ -77,6 +77,7 @@ INTENSITY_UNITS: Final = MappingProxyType(
     }
 )
 
+_NOTHING_G: Final = 1e-3
 _BINARY = MappingProxyType({"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60})
 _DECIMAL = MappingProxyType(
     {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -225,13 +226,17 @@ def format_mass(mass_g: float) -> str:
     Returns
     -------
     str
-        Three significant digits and the unit.
+        Three significant digits and the unit; below a milligram it is nothing.
 
     Examples
     --------
     >>> format_mass(12.345), format_mass(-45_678.0), format_mass(3.2e6)
     ('12.3 g', '-45.7 kg', '3.2 t')
+    >>> format_mass(1e-9)
+    '0 g'
     """
+    if abs(mass_g) < _NOTHING_G:
+        return "0 g"
     for limit, divisor, unit in ((1e3, 1.0, "g"), (1e6, 1e3, "kg"), (math.inf, 1e6, "t")):
         if abs(mass_g) < limit:
             break
