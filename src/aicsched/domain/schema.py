@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from aicsched.errors import AicschedError, InputError, did_you_mean
@@ -16,11 +17,14 @@ from aicsched.slots import parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Column", "Schema", "read_rows"]
+__all__ = ["Column", "Schema", "read_cell", "read_rows", "refuse_columns"]
 
 T = TypeVar("T")
 _SHOWN: Final = 5
+_SHOWN_CHARACTERS: Final = 60
 _IGNORED_PREFIX: Final = "x_"
+# pandas writes its index into parquet under such names.
+_INDEX_PREFIX: Final = "__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ class Column:
     name : str
         Its name, with the unit.
     type : str
-        ``text``, ``number``, ``integer``, ``flag``, ``time``, ``list`` or ``map``.
+        ``text``, ``number``, ``integer``, ``flag``, ``time``, ``list``, ``map`` or ``table``.
     doc : str
         What it means, in one line.
     example : str
@@ -42,7 +46,7 @@ class Column:
     """
 
     name: str
-    type: Literal["text", "number", "integer", "flag", "time", "list", "map"]
+    type: Literal["text", "number", "integer", "flag", "time", "list", "map", "table"]
     doc: str
     example: str
     required: bool = False
@@ -60,11 +64,24 @@ class Schema:
         One sentence.
     columns : tuple of Column
         In the order of the example.
+    document : str
+        An example file, where it is no table.
     """
 
     name: str
     doc: str
     columns: tuple[Column, ...]
+    document: str = ""
+
+    def example(self) -> str:
+        """Return an example file.
+
+        Returns
+        -------
+        str
+            Text that the reader accepts.
+        """
+        return self.document or self.example_csv()
 
     def example_csv(self) -> str:
         """Return a header and one row.
@@ -74,7 +91,9 @@ class Schema:
         str
             Text that the reader accepts.
         """
-        cells = [f'"{column.example}"' if "," in column.example else column.example for column in self.columns]
+        cells = [
+            f'"{column.example}"' if "," in column.example else column.example for column in self.columns
+        ]
         return ",".join(column.name for column in self.columns) + "\n" + ",".join(cells) + "\n"
 
 
@@ -87,7 +106,7 @@ def _number(value: Any) -> float:  # noqa: ANN401 - a cell
 
 
 def _integer(value: Any) -> int:  # noqa: ANN401
-    made = float(value)
+    made = _number(value)
     if made != int(made):
         msg = f"'{value}' is not a whole number"
         raise ValueError(msg)
@@ -103,6 +122,13 @@ def _flag(value: Any) -> bool:  # noqa: ANN401
     return words[text]
 
 
+def _time(value: Any) -> int:  # noqa: ANN401
+    if not isinstance(value, str | datetime):
+        msg = f"'{value}' is neither text nor a datetime"
+        raise TypeError(msg)
+    return parse_time(value)
+
+
 def _list(value: Any) -> tuple[str, ...]:  # noqa: ANN401
     if isinstance(value, str):
         return tuple(part.strip() for part in value.replace("|", ";").split(";") if part.strip())
@@ -111,7 +137,10 @@ def _list(value: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 def _map(value: Any) -> dict[str, Any]:  # noqa: ANN401
     if isinstance(value, str):
-        pairs = (part.partition("=") for part in value.split(";") if part.strip())
+        pairs = [part.partition("=") for part in value.split(";") if part.strip()]
+        if not all(separator for _, separator, _ in pairs):
+            msg = f"'{value}' is not name=value;name=value"
+            raise ValueError(msg)
         return {name.strip(): cell.strip() for name, _, cell in pairs}
     return dict(value)
 
@@ -121,10 +150,39 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "number": _number,
     "integer": _integer,
     "flag": _flag,
-    "time": parse_time,
+    "time": _time,
     "list": _list,
     "map": _map,
 }
+
+
+def read_cell(column: Column, value: Any) -> Any:  # noqa: ANN401 - text or a typed value in, by type out
+    """Read one filled cell.
+
+    Parameters
+    ----------
+    column : Column
+        What the cell must be.
+    value : object
+        Text from CSV, or a typed value.
+
+    Returns
+    -------
+    object
+        By the column's type; a time is in seconds since the epoch.
+
+    Raises
+    ------
+    ValueError
+        The cell is something else; the message names the column.
+    """
+    try:
+        return _READERS[column.type](value)
+    except (TypeError, ValueError, OverflowError) as error:
+        shown = str(value)[:_SHOWN_CHARACTERS]
+        reason = str(error) if isinstance(error, AicschedError) else f"'{shown}' is no {column.type}"
+        msg = f"{column.name}: {reason}"
+        raise ValueError(msg) from error
 
 
 def _blank(value: Any) -> bool:  # noqa: ANN401
@@ -140,19 +198,30 @@ def _cells(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
                 msg = f"{column.name} is empty"
                 raise ValueError(msg)
             continue
-        try:
-            made[column.name] = _READERS[column.type](value)
-        except (TypeError, ValueError) as error:
-            reason = error.message if isinstance(error, AicschedError) else f"'{value}' is no {column.type}"
-            msg = f"{column.name}: {reason}"
-            raise ValueError(msg) from error
+        made[column.name] = read_cell(column, value)
     return made
 
 
-def _refuse_columns(schema: Schema, present: Sequence[str], where: str) -> None:
+def refuse_columns(schema: Schema, present: Sequence[str], where: str) -> None:
+    """Refuse a table whose columns are not those of its schema.
+
+    Parameters
+    ----------
+    schema : Schema
+        What the table must be.
+    present : sequence of str
+        Its columns; those that start with ``x_`` are ignored.
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        A column is unknown (the nearest names are given) or a required one missing.
+    """
     known = [column.name for column in schema.columns]
     for name in present:
-        if name not in known and not name.startswith(_IGNORED_PREFIX):
+        if name not in known and not name.startswith((_IGNORED_PREFIX, _INDEX_PREFIX)):
             hint = f"{did_you_mean(name, known)} (columns that start with {_IGNORED_PREFIX} are ignored)"
             msg = f"{where}: unknown column '{name}'"
             raise InputError(msg, hint=hint, value=name)
@@ -195,7 +264,7 @@ def read_rows(
     InputError
         A column is unknown or missing, or rows are wrong: the first five are told.
     """
-    _refuse_columns(schema, list(dict.fromkeys(name for row in rows for name in row)), where)
+    refuse_columns(schema, list(dict.fromkeys(name for row in rows for name in row)), where)
     made: list[T] = []
     faults: list[str] = []
     for number, row in enumerate(rows, start=first_row):

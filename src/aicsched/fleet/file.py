@@ -10,13 +10,15 @@ import numpy as np
 
 from aicsched.domain.columns import read_columns
 from aicsched.domain.fleet import Backend, BackendKind, Fleet, Node, Region
-from aicsched.domain.schema import Schema, read_rows
+from aicsched.domain.schema import Column, read_cell, read_rows
 from aicsched.errors import InputError, did_you_mean
 from aicsched.fleet.schemas import BACKENDS, NODES, REGIONS
 from aicsched.footprint.power import family_power
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from aicsched.domain.schema import Schema
 
 __all__ = ["fleet_to_json", "read_fleet", "table_rows"]
 
@@ -64,6 +66,9 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any document
     except json.JSONDecodeError as error:
         msg = f"'{path}' is no JSON: {error.msg} in line {error.lineno}"
         raise InputError(msg, hint="mend that line", value=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        msg = f"'{path}' is no JSON that can be read ({error})"
+        raise InputError(msg, hint="use numbers of usual length and few levels", value=str(path)) from error
 
 
 def _region(cells: dict[str, Any]) -> Region:
@@ -78,6 +83,7 @@ def _region(cells: dict[str, Any]) -> Region:
 
 
 def _node(cells: dict[str, Any]) -> Node:
+    cells["labels"] = {name: str(value) for name, value in cells.get("labels", {}).items()}
     power = family_power(cells["cpu_family"])
     cells.setdefault("idle_w", power.idle_w_per_vcpu * cells["vcpus"])
     cells.setdefault("max_w", power.max_w_per_vcpu * cells["vcpus"])
@@ -89,11 +95,16 @@ def _backend(cells: dict[str, Any]) -> Backend:
     if kind not in set(BackendKind):
         msg = f"backend '{cells['name']}': '{kind}' is no kind of backend"
         raise InputError(msg, hint=did_you_mean(kind, list(BackendKind)), value=kind)
-    properties = {name: float(value) for name, value in cells.pop("properties", {}).items()}
-    return Backend(kind=BackendKind(kind), properties=properties, **cells)
+    cells["properties"] = {
+        str(name): read_cell(Column(name=f"properties.{name}", type="number", doc="", example=""), value)
+        for name, value in cells.get("properties", {}).items()
+    }
+    return Backend(kind=BackendKind(kind), **cells)
 
 
-def _part(document: Mapping[str, Any], key: str, schema: Schema, make: Callable[[dict[str, Any]], Any], path: Path) -> tuple[Any, ...]:
+def _part(
+    document: Mapping[str, Any], key: str, schema: Schema, make: Callable[[dict[str, Any]], Any], path: Path
+) -> tuple[Any, ...]:
     rows = document.get(key, [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         msg = f"'{path.name}': '{key}' is not a list of objects"
@@ -133,12 +144,16 @@ def read_fleet(path: str | Path) -> Fleet:
     if unknown:
         msg = f"'{file.name}': unknown key '{unknown[0]}'"
         raise InputError(msg, hint=did_you_mean(unknown[0], _KEYS), value=unknown[0])
+    synthetic = document.get("synthetic", False)
+    if not isinstance(synthetic, bool):
+        msg = f"'{file.name}': synthetic is '{synthetic}'"
+        raise InputError(msg, hint="write true or false", value=synthetic)
     return Fleet(
         regions=_part(document, "regions", REGIONS, _region, file),
         nodes=_part(document, "nodes", NODES, _node, file),
         backends=_part(document, "backends", BACKENDS, _backend, file),
         source=f"file:{file.name}",
-        synthetic=bool(document.get("synthetic", False)),
+        synthetic=synthetic,
     )
 
 
@@ -157,8 +172,12 @@ def fleet_to_json(fleet: Fleet) -> str:
     """
 
     def row(item: Any, schema: Schema) -> dict[str, Any]:  # noqa: ANN401 - a region, node or backend
-        values = {column.name: getattr(item, column.name) for column in schema.columns if hasattr(item, column.name)}
-        values = {name: dict(value) if column_is_map(schema, name) else value for name, value in values.items()}
+        values = {
+            column.name: getattr(item, column.name) for column in schema.columns if hasattr(item, column.name)
+        }
+        values = {
+            name: dict(value) if column_is_map(schema, name) else value for name, value in values.items()
+        }
         return {name: value for name, value in values.items() if value == value and value not in ("", {})}  # noqa: PLR0124 - NaN
 
     def column_is_map(schema: Schema, name: str) -> bool:

@@ -27,21 +27,26 @@ def _job(cells: dict[str, Any]) -> Job:
     return Job(release_s=cells.pop("release"), deadline_s=cells.pop("deadline"), **cells)
 
 
+def _objects(rows: Any, file: Path) -> list[dict[str, Any]]:  # noqa: ANN401 - any document
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        msg = f"'{file.name}' is no list of jobs"
+        raise InputError(msg, hint="give objects, see `aicsched schema jobs`", value=str(file))
+    return rows
+
+
 def _rows(file: Path) -> tuple[list[dict[str, Any]], int]:
     if file.suffix == ".jsonl":
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line.strip()], 1
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            rows = [json.loads(line) for line in lines if line.strip()]
+        except (OSError, ValueError, RecursionError) as error:
             msg = f"'{file}' is no file of JSON lines ({error})"
             raise InputError(msg, hint="write one object a line", value=str(file)) from error
+        return _objects(rows, file), 1
     if file.suffix == ".json":
         document = read_json(file)
         rows = document.get("jobs") if isinstance(document, dict) else document
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            msg = f"'{file.name}' is no list of jobs"
-            raise InputError(msg, hint="give a JSON list of objects, see `aicsched schema jobs`", value=str(file))
-        return rows, 1
+        return _objects(rows, file), 1
     return table_rows(file), 2
 
 

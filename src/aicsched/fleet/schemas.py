@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from aicsched.domain.schema import Column, Schema
+from aicsched.domain.schema import Column, Schema, read_cell
+from aicsched.domain.signal_schemas import CARBON, TELEMETRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BACKENDS", "JOBS", "NODES", "REGIONS", "SCHEMAS", "as_dict", "render"]
+__all__ = ["BACKENDS", "FLEET", "JOBS", "NODES", "REGIONS", "SCHEMAS", "as_dict", "render"]
 
 JOBS: Final = Schema(
     name="jobs",
@@ -19,15 +21,54 @@ JOBS: Final = Schema(
         Column(name="job_id", type="text", doc="unique name", example="train-1", required=True),
         Column(name="vcpus", type="number", doc="hardware threads it keeps busy", example="4", required=True),
         Column(name="duration_s", type="number", doc="how long it runs [s]", example="7200", required=True),
-        Column(name="release", type="time", doc="earliest start, ISO 8601 with offset", example="2026-05-01T08:00Z", required=True),
-        Column(name="deadline", type="time", doc="latest end, ISO 8601 with offset", example="2026-05-01T20:00Z", required=True),
-        Column(name="home_region", type="text", doc="where it runs unless moved", example="north", required=True),
-        Column(name="allowed_regions", type="list", doc="where it may run, separated by ; (empty: anywhere)", example="north;south"),
-        Column(name="deferrable", type="flag", doc="false: it starts at its release (default true)", example="true"),
-        Column(name="suspendable", type="flag", doc="true: it may run in pieces of whole slots (default false)", example="false"),
-        Column(name="data_gb", type="number", doc="data moved when it leaves home [GB] (default 0)", example="2.5"),
+        Column(
+            name="release",
+            type="time",
+            doc="earliest start, ISO 8601 with offset",
+            example="2026-05-01T08:00Z",
+            required=True,
+        ),
+        Column(
+            name="deadline",
+            type="time",
+            doc="latest end, ISO 8601 with offset",
+            example="2026-05-01T20:00Z",
+            required=True,
+        ),
+        Column(
+            name="home_region", type="text", doc="where it runs unless moved", example="north", required=True
+        ),
+        Column(
+            name="allowed_regions",
+            type="list",
+            doc="where it may run, separated by ; (empty: anywhere)",
+            example="north;south",
+        ),
+        Column(
+            name="deferrable",
+            type="flag",
+            doc="false: it starts at its release (default true)",
+            example="true",
+        ),
+        Column(
+            name="suspendable",
+            type="flag",
+            doc="true: it may run in pieces of whole slots (default false)",
+            example="false",
+        ),
+        Column(
+            name="data_gb",
+            type="number",
+            doc="data moved when it leaves home [GB] (default 0)",
+            example="2.5",
+        ),
         Column(name="memory_gib", type="number", doc="memory [GiB] (default 0)", example="16"),
-        Column(name="priority", type="integer", doc="higher goes first where not all fits (default 0)", example="0"),
+        Column(
+            name="priority",
+            type="integer",
+            doc="higher goes first where not all fits (default 0)",
+            example="0",
+        ),
     ),
 )
 
@@ -36,19 +77,49 @@ REGIONS: Final = Schema(
     doc="Places with capacity: the key regions of a JSON fleet, or a CSV or parquet file of its own.",
     columns=(
         Column(name="name", type="text", doc="unique name", example="north", required=True),
-        Column(name="grid_zone", type="text", doc="electricity zone that feeds it", example="SE", required=True),
-        Column(name="capacity_vcpus", type="number", doc="threads free for this work in each slot", example="512", required=True),
-        Column(name="power_w_per_vcpu", type="number", doc="extra power of a busy thread [W]; or give cpu_family", example="2.1"),
-        Column(name="cpu_family", type="text", doc="CPU family, looked up where power_w_per_vcpu is empty", example="amd-epyc-gen3"),
+        Column(
+            name="grid_zone", type="text", doc="electricity zone that feeds it", example="SE", required=True
+        ),
+        Column(
+            name="capacity_vcpus",
+            type="number",
+            doc="threads free for this work in each slot",
+            example="512",
+            required=True,
+        ),
+        Column(
+            name="power_w_per_vcpu",
+            type="number",
+            doc="extra power of a busy thread [W]; or give cpu_family",
+            example="2.1",
+        ),
+        Column(
+            name="cpu_family",
+            type="text",
+            doc="CPU family, looked up where power_w_per_vcpu is empty",
+            example="amd-epyc-gen3",
+        ),
         Column(name="pue", type="number", doc="power usage effectiveness (default 1)", example="1.2"),
         Column(name="latitude_deg", type="number", doc="latitude [degrees]", example="59.3"),
         Column(name="longitude_deg", type="number", doc="longitude [degrees]", example="18.1"),
         Column(name="wue_l_per_kwh", type="number", doc="water usage effectiveness [L/kWh]", example="0.2"),
-        Column(name="transfer_g_per_gb", type="number", doc="emissions of moving data there [g/GB] (default 0)", example="5"),
-        Column(name="embodied_g_per_vcpu_h", type="number", doc="amortised hardware share [g per thread-hour], reported only", example="0.6"),
-        Column(name="failure_group", type="text", doc="regions of one group may fail together", example="north"),
+        Column(
+            name="transfer_g_per_gb",
+            type="number",
+            doc="emissions of moving data there [g/GB] (default 0)",
+            example="5",
+        ),
+        Column(
+            name="embodied_g_per_vcpu_h",
+            type="number",
+            doc="amortised hardware share [g per thread-hour], reported only",
+            example="0.6",
+        ),
+        Column(
+            name="failure_group", type="text", doc="regions of one group may fail together", example="north"
+        ),
     ),
-)  # fmt: skip
+)
 
 NODES: Final = Schema(
     name="nodes",
@@ -58,14 +129,36 @@ NODES: Final = Schema(
         Column(name="region", type="text", doc="the region it stands in", example="north", required=True),
         Column(name="vcpus", type="number", doc="hardware threads", example="64", required=True),
         Column(name="memory_gib", type="number", doc="memory [GiB]", example="256", required=True),
-        Column(name="cpu_family", type="text", doc="CPU family of the packaged power table", example="amd-epyc-gen3", required=True),
+        Column(
+            name="cpu_family",
+            type="text",
+            doc="CPU family of the packaged power table",
+            example="amd-epyc-gen3",
+            required=True,
+        ),
         Column(name="idle_w", type="number", doc="power when idle [W] (default: by family)", example="60"),
         Column(name="max_w", type="number", doc="power at full load [W] (default: by family)", example="280"),
-        Column(name="embodied_kg", type="number", doc="emissions of making it [kg]", example="1300", required=True),
-        Column(name="lifetime_years", type="number", doc="over how long they are written off (default 4)", example="4"),
+        Column(
+            name="embodied_kg",
+            type="number",
+            doc="emissions of making it [kg]",
+            example="1300",
+            required=True,
+        ),
+        Column(
+            name="lifetime_years",
+            type="number",
+            doc="over how long they are written off (default 4)",
+            example="4",
+        ),
         Column(name="commissioned", type="text", doc="ISO date", example="2023-04-01"),
         Column(name="node_zone", type="text", doc="Kubernetes topology zone", example="north-a"),
-        Column(name="labels", type="map", doc="labels and protections, name=value separated by ;", example="team=ml"),
+        Column(
+            name="labels",
+            type="map",
+            doc="labels and protections, name=value separated by ;",
+            example="team=ml",
+        ),
     ),
 )
 
@@ -76,36 +169,57 @@ BACKENDS: Final = Schema(
         Column(name="name", type="text", doc="unique name", example="edge-1", required=True),
         Column(name="region", type="text", doc="the region that feeds it", example="north", required=True),
         Column(name="kind", type="text", doc="quantum, neuromorphic or edge", example="edge", required=True),
-        Column(name="static_w", type="number", doc="power whether or not work runs [W]", example="8", required=True),
-        Column(name="active_w", type="number", doc="extra power while work runs [W]", example="6", required=True),
-        Column(name="properties", type="map", doc="numbers its scorer reads, units in their names", example="cpu_ms=20;memory_mb=2.5;wall_ms=5500;latency_ms=15"),
+        Column(
+            name="static_w",
+            type="number",
+            doc="power whether or not work runs [W]",
+            example="8",
+            required=True,
+        ),
+        Column(
+            name="active_w", type="number", doc="extra power while work runs [W]", example="6", required=True
+        ),
+        Column(
+            name="properties",
+            type="map",
+            doc="numbers its scorer reads, units in their names",
+            example="cpu_ms=20;memory_mb=2.5;wall_ms=5500;latency_ms=15",
+        ),
         Column(name="source", type="text", doc="where the properties come from", example="data sheet"),
-    ),
-)  # fmt: skip
-
-CARBON: Final = Schema(
-    name="carbon",
-    doc="Carbon intensity: CSV or parquet, one zone a file or a grid_zone column; the zone is else ZONE=FILE or the file's name.",
-    columns=(
-        Column(name="time", type="time", doc="start of the slot, ISO 8601 with offset", example="2026-05-01T00:00Z", required=True),
-        Column(name="grid_zone", type="text", doc="electricity zone, where a file holds several", example="SE"),
-        Column(name="ci_g_per_kwh", type="number", doc="mean intensity of the slot; any name with ci, carbon or intensity; the unit in the name or --unit", example="41.5", required=True),
-    ),
-)  # fmt: skip
-
-TELEMETRY: Final = Schema(
-    name="telemetry",
-    doc="Utilisation of nodes: CSV or parquet; what is empty or absent is unknown, never idle.",
-    columns=(
-        Column(name="node", type="text", doc="the node's name", example="north-1", required=True),
-        Column(name="time", type="time", doc="start of the slot, ISO 8601 with offset", example="2026-05-01T00:00Z", required=True),
-        Column(name="cpu_share", type="number", doc="mean CPU utilisation in [0, 1]", example="0.37", required=True),
-        Column(name="network_mb", type="number", doc="megabytes received and sent in the slot", example="120"),
-        Column(name="memory_share", type="number", doc="memory in use in [0, 1]", example="0.61"),
     ),
 )
 
-SCHEMAS: Final = MappingProxyType({item.name: item for item in (JOBS, REGIONS, NODES, BACKENDS, CARBON, TELEMETRY)})
+
+def _example_row(schema: Schema) -> dict[str, Any]:
+    return {column.name: read_cell(column, column.example) for column in schema.columns}
+
+
+FLEET: Final = Schema(
+    name="fleet",
+    doc="All that can run work: one JSON object, or a CSV or parquet table of regions alone.",
+    columns=(
+        Column(name="regions", type="table", doc="see `aicsched schema regions`", example="", required=True),
+        Column(name="nodes", type="table", doc="see `aicsched schema nodes`", example=""),
+        Column(name="backends", type="table", doc="see `aicsched schema backends`", example=""),
+        Column(
+            name="synthetic", type="flag", doc="true where it is made up (default false)", example="false"
+        ),
+    ),
+    document=json.dumps(
+        {
+            "regions": [_example_row(REGIONS)],
+            "nodes": [_example_row(NODES)],
+            "backends": [_example_row(BACKENDS)],
+            "synthetic": False,
+        },
+        indent=1,
+    )
+    + "\n",
+)
+
+SCHEMAS: Final = MappingProxyType(
+    {item.name: item for item in (JOBS, FLEET, REGIONS, NODES, BACKENDS, CARBON, TELEMETRY)}
+)
 
 
 def as_dict(schema: Schema) -> dict[str, Any]:
@@ -122,9 +236,10 @@ def as_dict(schema: Schema) -> dict[str, Any]:
         Name, doc, columns and an example.
     """
     columns: list[Mapping[str, Any]] = [
-        {"name": item.name, "type": item.type, "required": item.required, "doc": item.doc} for item in schema.columns
+        {"name": item.name, "type": item.type, "required": item.required, "doc": item.doc}
+        for item in schema.columns
     ]
-    return {"name": schema.name, "doc": schema.doc, "columns": columns, "example_csv": schema.example_csv()}
+    return {"name": schema.name, "doc": schema.doc, "columns": columns, "example": schema.example()}
 
 
 def render(schema: Schema) -> str:
@@ -145,4 +260,4 @@ def render(schema: Schema) -> str:
         f"  {item.name:<{width}}  {item.type:<7}  {'required' if item.required else '':<8}  {item.doc}"
         for item in schema.columns
     ]
-    return "\n".join([schema.doc, "", *rows, "", "Example:", schema.example_csv()])
+    return "\n".join([schema.doc, "", *rows, "", "Example:", schema.example()])

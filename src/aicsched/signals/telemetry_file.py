@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from aicsched.domain.columns import epoch_seconds, numbers, read_columns, texts
+from aicsched.domain.schema import refuse_columns
+from aicsched.domain.signal_schemas import TELEMETRY
 from aicsched.domain.telemetry import Telemetry
 from aicsched.errors import InputError, SlotError
 from aicsched.slots import HOUR_S, SlotGrid, format_time
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read_telemetry"]
 
-_REQUIRED = ("node", "time", "cpu_share")
+# A table may be this much emptier than the grid it is laid on before its times are taken for none.
+_CELLS_PER_ROW: Final = 20
+_CELLS_ALWAYS: Final = 1_000_000
 
 
 def read_telemetry(path: str | Path) -> Telemetry:
@@ -39,24 +43,22 @@ def read_telemetry(path: str | Path) -> Telemetry:
     Raises
     ------
     InputError
-        A column is missing, or a node has two rows for one time.
+        A column is unknown or missing, or a node has two rows for one time.
     SlotError
-        A time is naive or off the grid.
+        A time is naive or off the grid, or nearly all slots are empty.
     SignalInvalid
         A value is out of range.
     """
     file = Path(path)
     columns = read_columns(file)
-    missing = [name for name in _REQUIRED if name not in columns]
-    if missing:
-        msg = f"'{file.name}' lacks the columns {', '.join(missing)}"
-        raise InputError(msg, hint="see `aicsched schema telemetry`", value=missing)
-    names = texts(columns, "node")
+    refuse_columns(TELEMETRY, list(columns), f"'{file.name}'")
+    names = texts(columns, "node", where=f"'{file.name}'")
     nodes = tuple(dict.fromkeys(names))
     position = {name: index for index, name in enumerate(nodes)}
     row = np.array([position[name] for name in names])
     time_s = epoch_seconds(columns["time"], where=f"'{file.name}' column 'time'")
     grid, column = _grid(time_s, file.name)
+    _refuse_sparse(len(nodes), len(grid), len(names), file.name)
     _refuse_twice(row, column, nodes, grid, file.name)
 
     def laid(name: str) -> NDArray[np.float64]:
@@ -82,9 +84,16 @@ def _grid(time_s: NDArray[np.int64], name: str) -> tuple[SlotGrid, NDArray[np.in
     column, rest = np.divmod(time_s - distinct[0], step_s)
     if rest.any():
         bad = int(time_s[np.argmax(rest != 0)])
-        msg = f"'{name}': {format_time(bad)} is off the grid of {step_s} s slots from {format_time(int(distinct[0]))}"
+        first = format_time(int(distinct[0]))
+        msg = f"'{name}': {format_time(bad)} is off the grid of {step_s} s slots from {first}"
         raise SlotError(msg, hint="resample to equal steps", value=bad)
     return SlotGrid(int(distinct[0]), step_s, int(column.max()) + 1), column
+
+
+def _refuse_sparse(nodes: int, slots: int, rows: int, name: str) -> None:
+    if nodes * slots > _CELLS_PER_ROW * rows + _CELLS_ALWAYS:
+        msg = f"'{name}': {rows} rows lie on {nodes} nodes times {slots} slots"
+        raise SlotError(msg, hint="resample to equal steps, and check for a stray time", value=rows)
 
 
 def _refuse_twice(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.domain.carbon import MAX_INTENSITY_G_PER_KWH, CarbonSeries, IntensityKind
+from aicsched.domain.columns import PARQUET, epoch_seconds, numbers, read_columns, texts
 from aicsched.errors import InputError, SignalGap, SignalInvalid, SlotError, UnitError, did_you_mean
 from aicsched.signals.base import refuse_unknown_zone
-from aicsched.domain.columns import epoch_seconds, numbers, read_columns, texts
 from aicsched.slots import SlotGrid, format_time
 from aicsched.units import intensity_factor
 
@@ -29,11 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = ["FileCarbon"]
 
-_TIMES: Final = ("time", "valid_time", "slot_start", "datetime", "timestamp", "datetime_utc", "index", "__index_level_0__", "date")
+_TIMES: Final = (
+    "time",
+    "valid_time",
+    "slot_start",
+    "datetime",
+    "timestamp",
+    "datetime_utc",
+    "index",
+    "__index_level_0__",
+    "date",
+)
 _ZONES: Final = ("grid_zone", "zone")
 _VALUE: Final = re.compile(r"(^|_|\b)(ci|co2|carbon|intensity|moer)(_|\b|$)|g_per_kwh|carbon[ _]intensity")
-_UNIT: Final = re.compile(r"(k?g|t|lbs?|mg)_?(co2(eq|e)?)?_?(per|/)_?([kmg]?wh|mj)")
+# Carbon-free shares, prices and masses carry the word carbon too, and none of them is an intensity.
+_OTHER: Final = re.compile(
+    r"pct|percent|%|share|free|price|cost|(^|[_ ])(kg|t|tons?|tonnes?|lbs?|mwh?|gwh?)$"
+)
+# What an only column may be called without saying that it is an intensity.
+_PLAIN: Final = ("value", "values")
+_UNIT: Final = re.compile(r"(?<![a-z])(k?g|t|lbs?|mg)_?(co2(eq|e)?)?_?(per|/)_?([kmg]?wh|mj)")
 _MARGINAL: Final = re.compile(r"marginal|moer")
+_LISTED: Final = 8
 _GAP_LIMIT_SHARE: Final = 0.25
 # Below this median a series is in kg/kWh or t/MWh: the cleanest grids of the world stand at 10 to 30 g/kWh.
 _IMPLAUSIBLE_MEDIAN_G_PER_KWH: Final = 2.0
@@ -48,15 +65,17 @@ class _Place:
 
 def _zone_of(item: str) -> _Place:
     zone, separator, rest = item.partition("=")
-    if separator and "/" not in zone:
-        return _Place(Path(rest), zone)
+    if separator and "/" not in zone and not Path(item).exists():
+        return _Place(Path(rest), zone.strip())
     path = Path(item)
-    stem = path.name.removesuffix(".gz").removesuffix(path.suffix if path.suffix != ".gz" else "").removesuffix(".csv")
+    stem = path.name
+    for ending in (".gz", ".csv", *PARQUET):
+        stem = stem.removesuffix(ending)
     return _Place(path, stem.partition("_")[2] or stem)
 
 
 class FileCarbon:
-    """A carbon source over files.
+    r"""A carbon source over files.
 
     Parameters
     ----------
@@ -82,7 +101,7 @@ class FileCarbon:
     >>> from pathlib import Path
     >>> file = Path(tempfile.mkdtemp()) / "DE.csv"
     >>> rows = [f"2021-01-01T{hour:02}:00Z,{400 + hour}" for hour in range(24)]
-    >>> _ = file.write_text("time,ci_g_per_kwh\\n" + "\\n".join(rows))
+    >>> _ = file.write_text("time,ci_g_per_kwh\n" + "\n".join(rows))
     >>> float(FileCarbon([file]).read("DE").values_g_per_kwh.max())
     423.0
     """
@@ -170,12 +189,15 @@ class FileCarbon:
         columns = read_columns(place.path)
         name = place.path.name
         time_s = epoch_seconds(columns[_time_column(columns, name)], where=f"'{name}'")
-        chosen = self._value_column(columns, name)
+        zone_column = next((item for item in columns if item.lower() in _ZONES), None)
+        chosen = self._value_column(columns, name, place.zone)
         factor, told = self._factor(chosen, name)
         values = numbers(columns[chosen], where=f"'{name}' column '{chosen}'") * factor
-        kind = self._kind or (IntensityKind.MARGINAL if _MARGINAL.search(chosen.lower()) else IntensityKind.AVERAGE)
-        zone_column = next((item for item in _ZONES if item in columns), None)
-        zone_of_row = np.array(texts(columns, zone_column)) if zone_column else np.full(len(values), place.zone)
+        said = IntensityKind.MARGINAL if _MARGINAL.search(chosen.lower()) else IntensityKind.AVERAGE
+        kind = self._kind or said
+        zone_of_row = np.full(len(values), place.zone)
+        if zone_column is not None:
+            zone_of_row = np.array(texts(columns, zone_column, where=f"'{name}'"))
         made: list[tuple[str, CarbonSeries, tuple[str, ...]]] = []
         for zone in dict.fromkeys(zone_of_row.tolist()):
             rows = zone_of_row == zone
@@ -191,7 +213,7 @@ class FileCarbon:
     def _factor(self, column: str, name: str) -> tuple[float, bool]:
         if self._unit is not None:
             return intensity_factor(self._unit), True
-        match = _UNIT.search(column.lower().replace(" ", "_"))
+        match = _UNIT.search(_plain_name(column))
         if match is None:
             return 1.0, False
         try:
@@ -200,19 +222,31 @@ class FileCarbon:
             msg = f"'{name}': the unit in the column name '{column}' is not known"
             raise UnitError(msg, hint=error.hint, value=column) from error
 
-    def _value_column(self, columns: dict[str, Any], name: str) -> str:
+    def _value_column(self, columns: dict[str, Any], name: str, zone: str) -> str:
         if self._column is not None:
             if self._column not in columns:
                 msg = f"'{name}' has no column '{self._column}'"
                 raise InputError(msg, hint=did_you_mean(self._column, columns), value=self._column)
             return self._column
-        others = [item for item in columns if item not in _ZONES and item.lower() not in _TIMES]
-        likely = [item for item in others if _VALUE.search(item.lower())]
-        found = likely or (others if len(others) == 1 else [])
+        others = [item for item in columns if item.lower() not in (*_ZONES, *_TIMES)]
+        found = [item for item in others if _is_intensity(item)]
+        if not found and len(others) == 1 and others[0].lower() in (*_PLAIN, zone.lower()):
+            found = others
         if len(found) != 1:
-            msg = f"'{name}': {len(found) or 'none'} of its columns could be the intensity ({', '.join(found or list(columns))})"
+            listed = ", ".join((found or list(columns))[:_LISTED])
+            more = ", …" if len(found or columns) > _LISTED else ""
+            msg = f"'{name}': {len(found) or 'none'} of its columns could be the intensity ({listed}{more})"
             raise InputError(msg, hint="choose one with --column", value=found)
         return found[0]
+
+
+def _plain_name(column: str) -> str:
+    return column.lower().replace(" ", "_").replace("₂", "2")
+
+
+def _is_intensity(column: str) -> bool:
+    plain = _plain_name(column)
+    return bool(_UNIT.search(plain)) or bool(_VALUE.search(plain) and not _OTHER.search(plain))
 
 
 def _time_column(columns: dict[str, Any], name: str) -> str:
@@ -220,10 +254,12 @@ def _time_column(columns: dict[str, Any], name: str) -> str:
     for known in _TIMES:
         if known in lowered:
             return lowered[known]
-    stamps = [item for item, values in columns.items() if isinstance(values, np.ndarray) and values.dtype.kind == "M"]
+    stamps = [
+        item for item, values in columns.items() if getattr(values, "dtype", np.dtype(float)).kind == "M"
+    ]
     if len(stamps) == 1:
         return stamps[0]
-    msg = f"'{name}' has no time column (its columns are {', '.join(list(columns)[:8])})"
+    msg = f"'{name}' has no time column (its columns are {', '.join(list(columns)[:_LISTED])})"
     raise InputError(msg, hint=f"name it 'time' (known names: {', '.join(_TIMES[:5])})", value=list(columns))
 
 
@@ -249,25 +285,30 @@ def _on_grid(
     index, rest = np.divmod(time_s - time_s[0], step_s)
     if rest.any():
         row = int(np.argmax(rest != 0))
-        msg = f"{where}: {format_time(int(time_s[row]))} is off the grid of {step_s} s slots from {format_time(int(time_s[0]))}"
+        off, first = format_time(int(time_s[row])), format_time(int(time_s[0]))
+        msg = f"{where}: {off} is off the grid of {step_s} s slots from {first}"
         raise SlotError(msg, hint="resample to equal steps, for example hourly means", value=int(time_s[row]))
     grid = SlotGrid(int(time_s[0]), step_s, int(index[-1]) + 1)
-    laid = np.full(len(grid), np.nan)
-    laid[index] = values
-    missing = int(np.isnan(laid).sum())
-    if missing:
-        notes.append(f"gaps:{missing}")
+    # Counted before anything is laid out: two rows a century apart must not ask for the memory between them.
+    missing = len(grid) - int((~np.isnan(values)).sum())
     if missing > _GAP_LIMIT_SHARE * len(grid):
         msg = f"{where}: {missing} of {len(grid)} slots are missing"
         raise SignalGap(msg, hint="give a file with fewer gaps, or a shorter period", value=missing)
+    if missing:
+        notes.append(f"gaps:{missing}")
+    laid = np.full(len(grid), np.nan)
+    laid[index] = values
     return grid, laid, tuple(notes)
 
 
 def _refuse_implausible(values: NDArray[np.float64], where: str, *, told: bool) -> None:
+    """Notice a whole series in another unit; single absurd values are for `CarbonSeries` to name."""
     known = values[np.isfinite(values)]
-    too_high = bool((known > MAX_INTENSITY_G_PER_KWH).any())
-    too_low = bool(len(known)) and not told and float(np.median(known)) < _IMPLAUSIBLE_MEDIAN_G_PER_KWH
+    if told or not len(known):
+        return
     # A night of pure hydro can stand near zero; a whole series that does is in another unit.
-    if too_low or (too_high and not told):
-        msg = f"{where}: a median of {np.median(known):.4g} and a maximum of {known.max():.4g} are no g/kWh"
-        raise SignalInvalid(msg, hint="say the unit with --unit, for example --unit kg/MWh or --unit kg/kWh", value=float(known.max()))
+    median = float(np.median(known))
+    if median < _IMPLAUSIBLE_MEDIAN_G_PER_KWH or median > MAX_INTENSITY_G_PER_KWH:
+        msg = f"{where}: a median of {median:.4g} is no g/kWh"
+        hint = "say the unit with --unit, for example --unit kg/MWh or --unit kg/kWh (or g/kWh if it is true)"
+        raise SignalInvalid(msg, hint=hint, value=median)
