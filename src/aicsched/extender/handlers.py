@@ -1,0 +1,166 @@
+"""Bodies to answers: the verbs, without HTTP.
+
+The direction of failure is fixed here. What can't be read at all is the caller's
+fault (`MalformedBody`, HTTP 400): without names there is nothing to answer, and
+the scheduler drops the scores of a failed prioritize. Everything else, be it our
+own defect, a missing or stale snapshot or an odd pod, gives each offered node the
+same neutral level and is counted, so that carbon never stops a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aicsched.errors import BodyTooLarge, MalformedBody
+from aicsched.extender.levels import NEUTRAL_LEVEL
+from aicsched.extender.podrequest import PodRequest, read_pod_request
+from aicsched.extender.wire import (
+    decode_args,
+    decode_pod,
+    encode_filter_result,
+    encode_priorities,
+    offered_names,
+)
+from aicsched.observe import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aicsched.extender.metrics import ExtenderMetrics
+    from aicsched.extender.snapshot import Snapshot, SnapshotHolder
+    from aicsched.extender.wire import ExtenderArgs
+
+__all__ = ["MAX_NAMES_BODY_BYTES", "MAX_NODES", "Handlers"]
+
+# Kubernetes is built for 5,000 nodes a cluster; twice that is still answered, though not scored.
+MAX_NODES: Final = 10_000
+MAX_NAMES_BODY_BYTES: Final = 8 * 2**20
+# Above this not even names are decoded, since a body of nothing but tiny nodes would fill the memory.
+_MAX_OFFERED: Final = 100_000
+_COUNT_FROM_BYTES: Final = 12 * 2**20
+# A snapshot from the future means that clocks disagree: forecasts would be read at the wrong hour.
+_MAX_SKEW_S: Final = 120.0
+
+_log = get_logger("extender")
+
+
+class Handlers:
+    """Answers the verbs from the current snapshot.
+
+    Parameters
+    ----------
+    holder : SnapshotHolder
+        Gives the snapshot.
+    metrics : ExtenderMetrics
+        Counts.
+    now_s : callable
+        The clock: seconds since the epoch.
+    """
+
+    def __init__(self, holder: SnapshotHolder, metrics: ExtenderMetrics, now_s: Callable[[], float]) -> None:
+        self._holder = holder
+        self._metrics = metrics
+        self._now_s = now_s
+
+    def filter(self, body: bytes) -> bytes:
+        """Answer filter: every offered node passes, as it came.
+
+        Parameters
+        ----------
+        body : bytes
+            ExtenderArgs in JSON.
+
+        Returns
+        -------
+        bytes
+            ExtenderFilterResult in JSON, in the mode that was asked.
+
+        Raises
+        ------
+        MalformedBody
+            The body can't be read.
+        BodyTooLarge
+            A body by name is over its limit.
+        """
+        args = _read(body)
+        self._metrics.scored("filter", len(offered_names(args)))
+        return encode_filter_result(args)
+
+    def prioritize(self, body: bytes) -> bytes:
+        """Answer prioritize: a level in 0..10 per offered node.
+
+        Parameters
+        ----------
+        body : bytes
+            ExtenderArgs in JSON.
+
+        Returns
+        -------
+        bytes
+            A list of HostPriority in JSON, each offered node once.
+
+        Raises
+        ------
+        MalformedBody
+            The body can't be read.
+        BodyTooLarge
+            A body by name is over its limit.
+        """
+        args = _read(body)
+        names = offered_names(args)
+        self._metrics.scored("prioritize", len(names))
+        snapshot = self._holder.current
+        reason = self._unfit(snapshot, len(names))
+        if snapshot is None or reason:
+            return self._neutral(names, reason)
+        try:
+            request = read_pod_request(decode_pod(args))
+        except MalformedBody:
+            return self._neutral(names, "unreadable_pod")
+        return self._score(snapshot, names, request)
+
+    def _score(self, snapshot: Snapshot, names: Sequence[str], request: PodRequest) -> bytes:
+        try:
+            return snapshot.prioritize(names, request)
+        except Exception:  # noqa: BLE001 - the module says why nothing may escape
+            # Whatever goes wrong in a score, the cluster must go on scheduling.
+            _log.exception("scoring failed; answered neutral")
+            return self._neutral(names, "fault")
+
+    def _unfit(self, snapshot: Snapshot | None, offered: int) -> str:
+        if snapshot is None:
+            return "no_snapshot"
+        if offered > MAX_NODES:
+            return "too_many_nodes"
+        age_s = self._now_s() - snapshot.issued_at_s
+        if age_s > snapshot.max_age_s:
+            return "stale"
+        return "clock_skew" if age_s < -_MAX_SKEW_S else ""
+
+    def _neutral(self, names: Sequence[str], reason: str) -> bytes:
+        self._metrics.fell_back(reason)
+        return encode_priorities(dict.fromkeys(names, NEUTRAL_LEVEL))
+
+    def warm_up(self) -> None:
+        """Run both verbs once on the snapshot's own nodes, so that the first pod doesn't pay for it."""
+        snapshot = self._holder.current
+        if snapshot is not None:
+            self._score(snapshot, snapshot.names, PodRequest())
+
+
+def _read(body: bytes) -> ExtenderArgs:
+    args = decode_args(body)
+    if args.by_name and len(body) > MAX_NAMES_BODY_BYTES:
+        msg = f"a body of {len(body)} bytes by name is over the limit of {MAX_NAMES_BODY_BYTES}"
+        raise BodyTooLarge(msg, hint="no cluster has so many nodes", value=len(body))
+    if _at_most_offered(args, body) > _MAX_OFFERED:
+        msg = f"a body offers more than {_MAX_OFFERED} nodes"
+        raise BodyTooLarge(msg, hint="no cluster has so many nodes")
+    return args
+
+
+def _at_most_offered(args: ExtenderArgs, body: bytes) -> int:
+    """Bound the number of offered nodes without decoding them; small bodies can't hold too many."""
+    if args.by_name:
+        return bytes(args.node_names).count(b",")
+    return body.count(b'"metadata"') if len(body) > _COUNT_FROM_BYTES else 0

@@ -1,0 +1,39 @@
+"""What a client may cost the extender."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on requests; the defaults fit 5,000 full nodes (53 MiB) once over.
+
+    Parameters
+    ----------
+    body_bytes : int
+        Largest body; one by name has its own, lower limit in `aicsched.extender.handlers`.
+    buffered_bytes : int
+        Bodies being read, together.
+    requests : int
+        Scoring requests at a time; the next gets 503.
+    read_s : float
+        A body must be complete within this time [s].
+    header_bytes : int
+        Request line and headers together.
+    idle_s : float
+        A kept-alive connection may rest this long [s]; longer than the 90 s after which
+        Go's client drops it, so that the scheduler never writes into a closing connection.
+    drain_s : float
+        After a signal to stop, requests under way get this long [s].
+    """
+
+    body_bytes: int = 64 * 2**20
+    buffered_bytes: int = 128 * 2**20
+    requests: int = 64
+    read_s: float = 2.0
+    header_bytes: int = 16 * 2**10
+    idle_s: int = 120
+    drain_s: int = 5

@@ -1,0 +1,183 @@
+"""What answers are made from: one immutable snapshot, swapped as a whole.
+
+A refresher builds a new `Snapshot` in the background and puts it into the
+`SnapshotHolder`; a handler takes the current one once per request and does all
+its work on that. Nothing is locked and nothing is half new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import repeat
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+import numpy as np
+
+from aicsched.errors import ConfigError
+from aicsched.extender.levels import MAX_LEVEL, NEUTRAL_LEVEL, levels_from_grams
+from aicsched.extender.wire import encode_priorities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from aicsched.extender.podrequest import PodRequest
+
+__all__ = ["NodeCosts", "Snapshot", "SnapshotHolder"]
+
+_UNKNOWN: Final = -1
+# Each row of the rendered table ends in room for a level, the closing brace and the comma.
+_TAILS: Final = np.array([list(f"{level:2d}}},".encode()) for level in range(MAX_LEVEL + 1)], dtype=np.uint8)
+
+
+class NodeCosts(Protocol):
+    """What a pod costs on each node of a snapshot."""
+
+    def cost_g(self, request: PodRequest) -> NDArray[np.float64]:
+        """Return grams per node, shape (nodes,); NaN where unknown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """All that an answer is made from, at one moment.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The nodes that can be scored, unique.
+    costs : NodeCosts
+        What a pod costs on each of them, in that order.
+    issued_at_s : float
+        When its newest inputs were true, seconds since the epoch.
+    max_age_s : float
+        Answers are neutral once it is older than this [s]; inf never.
+    sources : mapping of str to float
+        Per signal source when its newest value was true, seconds since the epoch.
+    synthetic : bool
+        True when an input was made up.
+
+    Raises
+    ------
+    ConfigError
+        A name appears twice.
+    """
+
+    names: tuple[str, ...]
+    costs: NodeCosts
+    issued_at_s: float
+    max_age_s: float = float("inf")
+    sources: Mapping[str, float] = field(default_factory=dict)
+    synthetic: bool = False
+    index: Mapping[str, int] = field(init=False, repr=False)
+    rows: NDArray[np.uint8] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        index = {name: place for place, name in enumerate(self.names)}
+        if len(index) != len(self.names):
+            twice = min(name for name in self.names if self.names.count(name) > 1)
+            msg = f"node '{twice}' appears twice in a snapshot"
+            raise ConfigError(msg, hint="node names are unique in a cluster", value=twice)
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+        object.__setattr__(self, "index", MappingProxyType(index))
+        object.__setattr__(self, "rows", _render_rows(self.names))
+
+    def locate(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Find offered nodes.
+
+        Parameters
+        ----------
+        names : sequence of str
+            As offered.
+
+        Returns
+        -------
+        ndarray of int64, shape (len(names),)
+            Their places in `names`, -1 where the snapshot doesn't know one.
+        """
+        return np.fromiter(map(self.index.get, names, repeat(_UNKNOWN)), np.int64, len(names))
+
+    def prioritize(self, names: Sequence[str], request: PodRequest) -> bytes:
+        """Score offered nodes and write the answer.
+
+        Parameters
+        ----------
+        names : sequence of str
+            As offered; a node that was offered twice is answered once, since the
+            scheduler would count it twice.
+        request : PodRequest
+            What the pod asks for.
+
+        Returns
+        -------
+        bytes
+            A list of HostPriority in JSON: known nodes by their cost among those
+            offered, then the others at the neutral level.
+        """
+        places = self.locate(names)
+        known = places[places >= 0]
+        strangers = [] if known.size == places.size else [name for name in names if name not in self.index]
+        known = _first_of_each(known, len(self.names))
+        levels = levels_from_grams(np.asarray(self.costs.cost_g(request), dtype=np.float64)[known])
+        return _write(self.rows, known, levels, strangers)
+
+
+def _first_of_each(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    if not (np.bincount(places, minlength=size) > 1).any():
+        return places
+    _, first = np.unique(places, return_index=True)
+    return places[np.sort(first)]
+
+
+def _write(
+    rows: NDArray[np.uint8], places: NDArray[np.int64], levels: NDArray[np.int64], strangers: Sequence[str]
+) -> bytes:
+    picked = rows[places]
+    picked[:, -_TAILS.shape[1] :] = _TAILS[levels]
+    body = picked.tobytes()
+    if strangers:
+        return b"[" + body + encode_priorities(dict.fromkeys(strangers, NEUTRAL_LEVEL))[1:]
+    return b"[" + body[:-1] + b"]"
+
+
+def _render_rows(names: Sequence[str]) -> NDArray[np.uint8]:
+    # JSON allows spaces between tokens, so rows of one width are joined by one gather.
+    heads = [b'{"Host":' + msgspec.json.encode(name) + b',"Score":' for name in names]
+    width = max(map(len, heads), default=0) + _TAILS.shape[1]
+    text = b"".join(head.ljust(width) for head in heads)
+    rows = np.frombuffer(text, dtype=np.uint8).reshape(len(heads), width)
+    rows.flags.writeable = False
+    return rows
+
+
+class SnapshotHolder:
+    """Holds the current snapshot; replacing it is one assignment, so readers never wait.
+
+    Parameters
+    ----------
+    snapshot : Snapshot, optional
+        The first one; None until signals have arrived.
+    """
+
+    __slots__ = ("_current",)
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        self._current = snapshot
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The newest snapshot: take it once a request."""
+        return self._current
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Swap in a newer snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Complete; it is never changed afterwards.
+        """
+        self._current = snapshot

@@ -1,0 +1,318 @@
+"""The extender/v1 types of kube-scheduler, decoding only the fields that are used.
+
+The scheduler writes ``Pod``, ``Nodes`` and ``NodeNames`` in UpperCamel outside and
+lowerCamel inside, always sends all three and sets the unused list to null. Go
+matches keys in any case, so other clients may write ``nodenames``: such bodies
+take a second, slower path. Parts that are passed on or read later stay raw bytes:
+that is what makes full Node objects affordable.
+
+References
+----------
+k8s.io/kube-scheduler/extender/v1, types.go (Kubernetes 1.36).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from aicsched.errors import MalformedBody
+
+__all__ = [
+    "ExtenderArgs",
+    "ExtenderFilterResult",
+    "HostPriority",
+    "Pod",
+    "decode_args",
+    "decode_pod",
+    "encode_filter_result",
+    "encode_priorities",
+    "offered_names",
+]
+
+_NULL: Final = msgspec.Raw(b"null")
+_ABSENT: Final = msgspec.Raw(b"")
+_FAULTS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError)
+
+
+class ExtenderArgs(msgspec.Struct, frozen=True, gc=False):
+    """What the scheduler sends to filter and prioritize.
+
+    Parameters
+    ----------
+    pod : msgspec.Raw
+        The pod to schedule, not decoded yet.
+    nodes : msgspec.Raw
+        A NodeList, or null when the extender is asked by name.
+    node_names : msgspec.Raw
+        A list of names, or null when whole nodes are sent.
+    """
+
+    pod: msgspec.Raw = msgspec.field(name="Pod", default=_ABSENT)
+    nodes: msgspec.Raw = msgspec.field(name="Nodes", default=_ABSENT)
+    node_names: msgspec.Raw = msgspec.field(name="NodeNames", default=_ABSENT)
+
+    @property
+    def by_name(self) -> bool:
+        """Whether nodes are offered by name (nodeCacheCapable) and so must be answered by name."""
+        return not _is_null(self.node_names)
+
+
+class ExtenderFilterResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to filter: exactly one of `nodes` and `node_names`, as it was asked.
+
+    Parameters
+    ----------
+    nodes : msgspec.Raw or None
+        The NodeList that passes, as it came.
+    node_names : msgspec.Raw or None
+        The names that pass, as they came.
+    failed_nodes : dict of str to str
+        Why a node fails; equal texts are aggregated by the scheduler.
+    failed_and_unresolvable_nodes : dict of str to str
+        The same for nodes where preemption can't help.
+    error : str
+        Always empty: an error text makes the pod unschedulable.
+    """
+
+    # The three last stand in every answer, so they have no defaults that could be left out.
+    failed_nodes: dict[str, str] = msgspec.field(name="FailedNodes")
+    failed_and_unresolvable_nodes: dict[str, str] = msgspec.field(name="FailedAndUnresolvableNodes")
+    error: str = msgspec.field(name="Error")
+    nodes: msgspec.Raw | None = msgspec.field(name="Nodes", default=None)
+    node_names: msgspec.Raw | None = msgspec.field(name="NodeNames", default=None)
+
+
+class HostPriority(msgspec.Struct, frozen=True, gc=False):
+    """One node's score.
+
+    Parameters
+    ----------
+    host : str
+        The node.
+    score : int
+        0..10, 10 is best; the scheduler neither checks nor clamps it.
+    """
+
+    host: str = msgspec.field(name="Host")
+    score: int = msgspec.field(name="Score")
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """A container's resources."""
+
+    requests: dict[str, str | int | float] | None = None
+
+
+class Container(msgspec.Struct, frozen=True):
+    """One container of a pod; a restart policy makes an init container a sidecar."""
+
+    resources: Resources | None = None
+    restart_policy: str | None = msgspec.field(name="restartPolicy", default=None)
+
+
+class PodSpec(msgspec.Struct, frozen=True):
+    """What a pod asks for."""
+
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = msgspec.field(name="initContainers", default=None)
+    overhead: dict[str, str | int | float] | None = None
+
+
+class ObjectMeta(msgspec.Struct, frozen=True):
+    """Name and annotations of an object."""
+
+    name: str = ""
+    namespace: str = ""
+    annotations: dict[str, str] | None = None
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """The parts of a pod that a score reads.
+
+    Parameters
+    ----------
+    metadata : ObjectMeta or None
+        Name, namespace and annotations.
+    spec : PodSpec or None
+        Containers with their requests.
+    """
+
+    metadata: ObjectMeta | None = None
+    spec: PodSpec | None = None
+
+
+class _NodeMeta(msgspec.Struct, frozen=True, gc=False):
+    name: str
+
+
+class _Node(msgspec.Struct, frozen=True, gc=False):
+    metadata: _NodeMeta
+
+
+class _NodeList(msgspec.Struct, frozen=True, gc=False):
+    items: list[_Node] | None = None
+
+
+_args_decoder: Final = msgspec.json.Decoder(ExtenderArgs)
+_any_case_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_names_decoder: Final = msgspec.json.Decoder(list[str])
+_nodes_decoder: Final = msgspec.json.Decoder(_NodeList)
+_pod_decoder: Final = msgspec.json.Decoder(Pod | None)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return len(memoryview(raw)) == 4 and bytes(raw) == b"null"  # no other JSON value of 4 bytes starts so
+
+
+def _malformed(detail: object) -> MalformedBody:
+    return MalformedBody(
+        f"the body is no extender/v1 ExtenderArgs: {detail}", hint="send JSON as kube-scheduler does"
+    )
+
+
+def _refuse_bad_text(body: bytes) -> None:
+    # Raw parts are skipped, not decoded, yet what is passed on must be text. ASCII is cheap to tell.
+    if not body.isascii():
+        body.decode("utf-8")
+
+
+def decode_args(body: bytes) -> ExtenderArgs:
+    """Decode a filter or prioritize body down to its three parts.
+
+    Parameters
+    ----------
+    body : bytes
+        JSON.
+
+    Returns
+    -------
+    ExtenderArgs
+        Its parts are still raw.
+
+    Raises
+    ------
+    MalformedBody
+        No JSON object, no UTF-8, nested too deep, or it offers neither Nodes nor NodeNames.
+
+    Examples
+    --------
+    >>> decode_args(b'{"pod":{},"nodes":null,"nodenames":["a"]}').by_name
+    True
+    """
+    try:
+        _refuse_bad_text(body)
+        args = _args_decoder.decode(body)
+        if _ABSENT in (args.pod, args.nodes, args.node_names):
+            args = _decode_any_case(body)
+    except _FAULTS as error:
+        raise _malformed(error) from error
+    if _is_null(args.nodes) and _is_null(args.node_names):
+        detail = "it offers neither Nodes nor NodeNames"
+        raise _malformed(detail)
+    return args
+
+
+def _decode_any_case(body: bytes) -> ExtenderArgs:
+    parts = {name.lower(): raw for name, raw in _any_case_decoder.decode(body).items()}
+    return ExtenderArgs(
+        pod=parts.get("pod", _NULL),
+        nodes=parts.get("nodes", _NULL),
+        node_names=parts.get("nodenames", _NULL),
+    )
+
+
+def offered_names(args: ExtenderArgs) -> list[str]:
+    """Read the names of the offered nodes.
+
+    Parameters
+    ----------
+    args : ExtenderArgs
+        From `decode_args`.
+
+    Returns
+    -------
+    list of str
+        In the order they came, a name that came twice twice.
+
+    Raises
+    ------
+    MalformedBody
+        Names are no strings, or a node has no ``metadata.name``.
+    """
+    try:
+        if args.by_name:
+            return _names_decoder.decode(args.node_names)
+        return [item.metadata.name for item in _nodes_decoder.decode(args.nodes).items or ()]
+    except _FAULTS as error:
+        raise _malformed(error) from error
+
+
+def decode_pod(args: ExtenderArgs) -> Pod:
+    """Decode the parts of the pod that a score reads.
+
+    Parameters
+    ----------
+    args : ExtenderArgs
+        From `decode_args`.
+
+    Returns
+    -------
+    Pod
+        Empty when none was sent.
+
+    Raises
+    ------
+    MalformedBody
+        A part that is read has another type than the Kubernetes API gives it.
+    """
+    try:
+        return _pod_decoder.decode(args.pod) or Pod()
+    except _FAULTS as error:
+        raise _malformed(error) from error
+
+
+def encode_filter_result(args: ExtenderArgs) -> bytes:
+    """Answer filter with all nodes that were offered, in the mode that was asked.
+
+    Parameters
+    ----------
+    args : ExtenderArgs
+        From `decode_args`, its names checked by `offered_names`.
+
+    Returns
+    -------
+    bytes
+        An ExtenderFilterResult; nodes go back byte by byte as they came.
+    """
+    result = ExtenderFilterResult(
+        failed_nodes={},
+        failed_and_unresolvable_nodes={},
+        error="",
+        nodes=None if args.by_name else args.nodes,
+        node_names=args.node_names if args.by_name else None,
+    )
+    return _encoder.encode(result)
+
+
+def encode_priorities(scores: dict[str, int]) -> bytes:
+    """Answer prioritize from a table of scores.
+
+    Parameters
+    ----------
+    scores : dict of str to int
+        Per node 0..10.
+
+    Returns
+    -------
+    bytes
+        A list of HostPriority.
+
+    Examples
+    --------
+    >>> encode_priorities({"a": 7})
+    b'[{"Host":"a","Score":7}]'
+    """
+    return _encoder.encode([HostPriority(host=host, score=score) for host, score in scores.items()])

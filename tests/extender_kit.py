@@ -1,0 +1,139 @@
+"""What the extender's tests share: a caller for ASGI apps, costs made up by hand, and a judge of answers.
+
+The judge reads answers with the standard library only, so that it shares no code with what it judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from aicsched.extender.snapshot import Snapshot
+
+NEUTRAL = 5
+
+
+@dataclass
+class Costs:
+    """Costs per node for one vCPU."""
+
+    grams: list[float]
+
+    def cost_g(self, request: Any) -> Any:
+        return np.array(self.grams) * request.vcpus
+
+
+class Raising:
+    """A cost model with a defect."""
+
+    def cost_g(self, request: Any) -> Any:
+        raise ZeroDivisionError
+
+
+def snapshot_of(grams: Any, **more: Any) -> Any:
+    names = more.pop("names", tuple(grams))
+    costs = more.pop("costs", None) or Costs(list(grams.values()))
+    return Snapshot(**({"names": names, "costs": costs, "issued_at_s": 1000.0} | more))
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Client:
+    """Calls an ASGI app the way a server does, without a socket."""
+
+    app: Any
+    headers: list[tuple[bytes, bytes]] = field(
+        default_factory=lambda: [(b"content-type", b"application/json")]
+    )
+
+    def request(
+        self, method: Any, path: Any, body: Any = b"", *, headers: Any = None, chunk: Any = 65536
+    ) -> Any:
+        return asyncio.run(self.arequest(method, path, body, headers=headers, chunk=chunk))
+
+    def post(self, path: Any, body: Any) -> Any:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request("POST", path, content)
+
+    def get(self, path: Any) -> Any:
+        return self.request("GET", path)
+
+    async def arequest(
+        self, method: Any, path: Any, body: Any = b"", *, headers: Any = None, chunk: Any = 65536
+    ) -> Any:
+        chunks = [body[at : at + chunk] for at in range(0, len(body), chunk)] or [b""]
+        pending = [
+            {"type": "http.request", "body": part, "more_body": at + 1 < len(chunks)}
+            for at, part in enumerate(chunks)
+        ]
+
+        async def receive() -> Any:
+            return pending.pop(0) if pending else {"type": "http.disconnect"}
+
+        return await self.raw(method, path, receive, headers=headers)
+
+    async def raw(self, method: Any, path: Any, receive: Any, *, headers: Any = None) -> Any:
+        sent = []
+
+        async def send(message: Any) -> Any:
+            sent.append(message)
+
+        head = self.headers if headers is None else headers
+        await self.app({"type": "http", "method": method, "path": path, "headers": head}, receive, send)
+        if not sent:
+            return None
+        return Answer(sent[0]["status"], dict(sent[0]["headers"]), sent[1].get("body", b""))
+
+
+def args_by_name(*names: Any, pod: Any = None) -> Any:
+    return {"Pod": pod or {}, "Nodes": None, "NodeNames": list(names)}
+
+
+def args_full(*names: Any, pod: Any = None) -> Any:
+    items = [{"metadata": {"name": name}, "spec": {"podCIDR": "10.0.0.0/24"}} for name in names]
+    return {"Pod": pod or {}, "Nodes": {"metadata": {}, "items": items}, "NodeNames": None}
+
+
+def offered(request: Any) -> Any:
+    if request["NodeNames"] is not None:
+        return request["NodeNames"]
+    return [item["metadata"]["name"] for item in request["Nodes"]["items"] or []]
+
+
+def judge_filter(request: Any, answer: Any) -> Any:
+    """Check an answer to filter against extender/v1 and what was offered."""
+    assert answer.status == 200, answer.body
+    result = answer.json
+    asked, other = ("NodeNames", "Nodes") if request["NodeNames"] is not None else ("Nodes", "NodeNames")
+    assert other not in result
+    assert result[asked] == request[asked]
+    assert result["FailedNodes"] == {}
+    assert result["FailedAndUnresolvableNodes"] == {}
+    assert result["Error"] == ""
+
+
+def judge_prioritize(request: Any, answer: Any) -> Any:
+    """Check an answer to prioritize; return it as a dict."""
+    assert answer.status == 200, answer.body
+    result = answer.json
+    assert isinstance(result, list)
+    assert all(set(row) == {"Host", "Score"} for row in result)
+    assert all(type(row["Score"]) is int and 0 <= row["Score"] <= 10 for row in result)
+    hosts = [row["Host"] for row in result]
+    assert len(hosts) == len(set(hosts))
+    assert set(hosts) == set(offered(request))
+    return {row["Host"]: row["Score"] for row in result}
