@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         sections.append(_section(name, module.TITLE, rows))
     if not chosen.smoke and not chosen.names:
         where = f"Python {platform.python_version()}, {platform.machine()}"
-        head = f"# Benchmark results\nAll in one run of `python3 do.py bench` ({where}). Compare ratios, not times.\n"
+        head = f"# Benchmark results\nAll in one run of `python3 do.py bench` ({where}). Compare ratios.\n"
         RESULTS.write_text("\n".join([head, *sections]), encoding="utf-8")
         print(f"written to {RESULTS}")
     return 0

@@ -153,7 +153,7 @@ def _refuse_unknown(layer: _Layer) -> None:
             raise ConfigError(msg, hint=did_you_mean(name, Settings.model_fields, count=1), value=name)
 
 
-def load_settings(path: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401 - any setting
+def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     """Load the settings of a run.
 
     Parameters
@@ -187,7 +187,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:  # no
         raise ConfigError(msg, hint="see `aicsched config show`", value=first["input"]) from error
 
 
-def origins(path: Path | None = None, **overrides: Any) -> tuple[Origin, ...]:  # noqa: ANN401 - any setting
+def origins(path: Path | None = None, **overrides: Any) -> tuple[Origin, ...]:
     """Tell each setting's value and where it came from.
 
     Parameters
@@ -213,9 +213,14 @@ def origins(path: Path | None = None, **overrides: Any) -> tuple[Origin, ...]:  
     def source(name: str) -> str:
         for layer in layers:
             if name in layer.values:
-                return f"environment {ENV_PREFIX}{name.upper()}" if layer.source == "environment" else layer.source
+                return (
+                    f"environment {ENV_PREFIX}{name.upper()}"
+                    if layer.source == "environment"
+                    else layer.source
+                )
         return "default"
 
     return tuple(
-        Origin(name=name, value=getattr(settings, name), source=source(name)) for name in Settings.model_fields
+        Origin(name=name, value=getattr(settings, name), source=source(name))
+        for name in Settings.model_fields
     )

@@ -88,7 +88,11 @@ def run_demo(settings: Settings, *, progress: Callable[[str], None] = lambda _st
     last_s = SAMPLE_NOW_S - _HORIZON_H * HOUR_S
     past = {zone: series.before(SAMPLE_NOW_S) for zone, series in run.series.items()}
     accuracy = backtest(
-        past, model=settings.model, start_s=last_s - (ACCURACY_DAYS - 1) * 86_400, end_s=last_s, horizon=_HORIZON_H
+        past,
+        model=settings.model,
+        start_s=last_s - (ACCURACY_DAYS - 1) * 86_400,
+        end_s=last_s,
+        horizon=_HORIZON_H,
     )
     progress("score")
     telemetry = sample_telemetry([node.name for node in fleet.nodes], end_s=SAMPLE_NOW_S)
@@ -116,5 +120,8 @@ def demo_summary(made: DemoRun) -> dict[str, Any]:
     accuracy = made.accuracy.as_dict()
     # CPU time differs from run to run; a summary must not.
     del accuracy["cpu_s_per_fit"]
-    best = {"nodes": [card.candidate for card in made.nodes[:3]], "backends": [card.candidate for card in made.backends[:3]]}
+    best = {
+        "nodes": [card.candidate for card in made.nodes[:3]],
+        "backends": [card.candidate for card in made.backends[:3]],
+    }
     return summary(made.run) | {"accuracy": accuracy, "best": best}

@@ -41,5 +41,7 @@ def write_text(path: Path, text: str) -> Path:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         msg = f"'{path}' can't be written ({error.strerror or error})"
-        raise OutputError(msg, hint="free space, mend the permissions or choose another folder", value=str(path)) from error
+        raise OutputError(
+            msg, hint="free space, mend the permissions or choose another folder", value=str(path)
+        ) from error
     return path

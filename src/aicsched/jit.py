@@ -75,7 +75,12 @@ class Kernel:
     """
 
     def __init__(
-        self, loop: Callable[..., Any], twin: Callable[..., Any], *, signature: str, work: Callable[..., float]
+        self,
+        loop: Callable[..., Any],
+        twin: Callable[..., Any],
+        *,
+        signature: str,
+        work: Callable[..., float],
     ) -> None:
         self.loop = loop
         self.twin = twin

@@ -81,6 +81,6 @@ def load_plugin(group: str, name: str) -> Any:  # noqa: ANN401 - a class of the 
         raise PluginError(msg, hint=did_you_mean(name, points), value=name)
     try:
         return points[name].load()
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+    except Exception as error:
         msg = f"plug-in '{name}' ({points[name].value}) can't be loaded: {error}"
         raise PluginError(msg, hint="update or uninstall the package that brings it", value=name) from error

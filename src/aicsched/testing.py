@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from aicsched.place.policies import Policy
     from aicsched.signals.base import CarbonSource
 
-__all__ = ["check_forecaster", "check_policy", "check_source", "example_fleet", "example_jobs", "example_series"]
+__all__ = [
+    "check_forecaster",
+    "check_policy",
+    "check_source",
+    "example_fleet",
+    "example_jobs",
+    "example_series",
+]
 
 _START_S = 1_767_225_600  # 2026-01-01T00:00Z, a Thursday
 _DAYS = 42
@@ -82,7 +89,8 @@ def example_fleet() -> Fleet:
         Regions ``east`` and ``west`` on zones of the same names.
     """
     regions = tuple(
-        Region(name=name, grid_zone=name, capacity_vcpus=8.0, power_w_per_vcpu=4.0, pue=1.2) for name in ("east", "west")
+        Region(name=name, grid_zone=name, capacity_vcpus=8.0, power_w_per_vcpu=4.0, pue=1.2)
+        for name in ("east", "west")
     )
     return Fleet(regions=regions, source="example", synthetic=True)
 
@@ -143,7 +151,9 @@ def check_source(source: CarbonSource) -> None:
     window = source.read(zones[0], part)
     _require(window.slots == part, "read(zone, window) must give exactly that window")
     head = series.values_g_per_kwh[: len(part)]
-    _require(np.array_equal(window.values_g_per_kwh, head, equal_nan=True), "a window must hold the same values")
+    _require(
+        np.array_equal(window.values_g_per_kwh, head, equal_nan=True), "a window must hold the same values"
+    )
     try:
         source.read("no-such-zone-anywhere")
     except UnknownZone:
@@ -180,12 +190,14 @@ def check_forecaster(make: Callable[[], Forecaster]) -> None:
     _require(bool((forecast.mean_g_per_kwh > 0).all()), "intensities must be positive")
     _require(forecast.issue_time_s == issue_s, "the forecast must carry its issue time")
     again = make().fit(past).predict(issue_s, 48)
-    _require(np.array_equal(forecast.mean_g_per_kwh, again.mean_g_per_kwh), "equal input must give equal output")
+    _require(
+        np.array_equal(forecast.mean_g_per_kwh, again.mean_g_per_kwh), "equal input must give equal output"
+    )
     leaked = make().fit(series.before(issue_s)).predict(issue_s, 48).mean_g_per_kwh
     _require(np.array_equal(leaked, forecast.mean_g_per_kwh), "nothing after the issue time may be used")
     actual = series.window(forecast.slots).values_g_per_kwh
     error = float(np.abs(forecast.mean_g_per_kwh / actual - 1).mean())
-    _require(error < 0.25, f"a plain daily shape is missed by {error:.0%} on average")  # noqa: PLR2004
+    _require(error < 0.25, f"a plain daily shape is missed by {error:.0%} on average")
     _refuses_short_history(make, series)
 
 

@@ -237,7 +237,6 @@ def format_mass(mass_g: float) -> str:
     """
     if abs(mass_g) < _NOTHING_G:
         return "0 g"
-    for limit, divisor, unit in ((1e3, 1.0, "g"), (1e6, 1e3, "kg"), (math.inf, 1e6, "t")):
-        if abs(mass_g) < limit:
-            break
+    scales = ((1e3, 1.0, "g"), (1e6, 1e3, "kg"), (math.inf, 1e6, "t"))
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in scales if abs(mass_g) < limit)
     return f"{mass_g / divisor:,.3g} {unit}"

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.job import Job
-    from aicsched.domain.telemetry import Telemetry
     from aicsched.domain.placement import Placement
     from aicsched.domain.score import ScoreCard
+    from aicsched.domain.telemetry import Telemetry
     from aicsched.forecast.backtest import BacktestResult
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
@@ -128,7 +128,9 @@ def _read_zones(carbon: CarbonSource, fleet: Fleet) -> dict[str, CarbonSeries]:
     kinds = sorted({str(item.kind) for item in series.values()})
     if len(kinds) > 1:
         msg = f"the carbon series mix {' and '.join(kinds)} intensities"
-        raise InputError(msg, hint="average and marginal answer different questions: give one kind", value=kinds)
+        raise InputError(
+            msg, hint="average and marginal answer different questions: give one kind", value=kinds
+        )
     return series
 
 
@@ -140,7 +142,8 @@ def _planning_grid(
     wanted_s = known_end_s if at_s is None else at_s
     start_s = first.start_s - (first.start_s - wanted_s) // first.step_s * first.step_s
     if start_s > known_end_s:
-        msg = f"the planning time {format_time(wanted_s)} lies behind the last intensity {format_time(known_end_s)}"
+        known = format_time(known_end_s)
+        msg = f"the planning time {format_time(wanted_s)} lies behind the last intensity {known}"
         raise SlotError(msg, hint="give newer carbon data or an earlier --at", value=wanted_s)
     notes = () if start_s == wanted_s else (f"planning starts at the next slot, {format_time(start_s)}",)
     count = int(horizon_h * HOUR_S) // first.step_s
@@ -164,7 +167,13 @@ def mean_delay_h(placement: Placement, jobs: Sequence[Job]) -> float:
     """
     grid = placement.slots
     waits = [
-        max(0.0, grid.start_s + (row.slot_indices[-1] + 1) * grid.step_s - max(job.release_s, grid.start_s) - job.duration_s)
+        max(
+            0.0,
+            grid.start_s
+            + (row.slot_indices[-1] + 1) * grid.step_s
+            - max(job.release_s, grid.start_s)
+            - job.duration_s,
+        )
         for row, job in zip(placement.assignments, jobs, strict=True)
     ]
     return sum(waits) / len(waits) / HOUR_S if waits else 0.0
@@ -361,7 +370,9 @@ def decisions_of(run: PlanRun) -> tuple[Decision, ...]:
         In the order of the jobs.
     """
     no_wait = run.baselines.get("no_wait")
-    reasons = {item.job_id: item.reason for item in explain_all(run.problem, run.placement, no_wait or run.placement)}
+    reasons = {
+        item.job_id: item.reason for item in explain_all(run.problem, run.placement, no_wait or run.placement)
+    }
     return decisions_from(
         placement=run.placement,
         baseline=no_wait,
@@ -402,7 +413,10 @@ def _recycle_row(item: Recommendation) -> dict[str, str]:
 
 
 def _known_future(run: PlanRun) -> dict[str, CarbonSeries]:
-    parts = {zone: item.window(item.slots.between(run.slots.start_s, run.slots.end_s)) for zone, item in run.series.items()}
+    parts = {
+        zone: item.window(item.slots.between(run.slots.start_s, run.slots.end_s))
+        for zone, item in run.series.items()
+    }
     return {zone: item for zone, item in parts.items() if len(item.slots)}
 
 
@@ -451,7 +465,9 @@ def report_data(
         realised_g=run.realised_g,
         unplaced=run.unplaced,
         accuracy=_accuracy_rows(accuracy) if accuracy else (),
-        accuracy_note=f"{accuracy.model}, {accuracy.origins} issue times to {format_time(accuracy.end_s)}" if accuracy else "",
+        accuracy_note=f"{accuracy.model}, {accuracy.origins} issue times to {format_time(accuracy.end_s)}"
+        if accuracy
+        else "",
         pareto=pareto(run.problem, run.placement),
         best=_candidates(ranked[:3]),
         worst=_candidates(ranked[-2:]),

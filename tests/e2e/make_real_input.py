@@ -112,14 +112,18 @@ def queue(trace: Path, at: datetime) -> list[dict[str, object]]:
 
 def main(arguments: list[str]) -> int:
     """Write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for jobs.csv and fleet.json")
     parser.add_argument("--at", default="2021-10-04T00:00Z", help="planning time, ISO 8601 with offset")
     chosen = parser.parse_args(arguments)
     shared = os.environ.get("AICSCHED_SHARED", "")
     trace = Path(shared, *() if Path(shared, TRACE).exists() else ("data",), TRACE)
     if not trace.exists():
-        print(f"no {TRACE} below AICSCHED_SHARED='{shared}'; set it to the shared data folder", file=sys.stderr)
+        print(
+            f"no {TRACE} below AICSCHED_SHARED='{shared}'; set it to the shared data folder", file=sys.stderr
+        )
         return 2
     rows = queue(trace, datetime.fromisoformat(chosen.at).astimezone(UTC))
     chosen.out.mkdir(parents=True, exist_ok=True)

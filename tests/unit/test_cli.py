@@ -11,7 +11,6 @@ from aicsched.cli import app as application
 from aicsched.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Run = "Callable[..., tuple[int, str, str]]"
@@ -40,13 +39,17 @@ def as_json(result: tuple[int, str, str]) -> Any:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--help"], ["plan", "--help"], ["score", "--help"], ["score", "nodes", "--help"], ["ledger", "--help"],
-     ["backtest", "--help"], ["recycle", "recommend", "--help"], ["config", "show", "--help"], ["serve", "--help"]],
-)  # fmt: skip
-def test_help_works_everywhere(run: Run, arguments: list[str]) -> None:
-    code, out, _ = run(*arguments)
+    ["", "plan", "score", "score nodes", "ledger", "backtest", "recycle recommend", "config show", "serve"],
+)
+def test_help_works_everywhere(run: Run, arguments: str) -> None:
+    code, out, _ = run(*arguments.split(), "--help")
     assert code == 0
     assert "Usage" in out
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    code, out, _ = run()
+    assert (code, "Usage" in out) == (0, True)
 
 
 def test_the_version_is_told(run: Run) -> None:

@@ -23,7 +23,11 @@ def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_defaults_follow_the_runbook() -> None:
     settings = load_settings()
-    assert (settings.cpu_limit_share, settings.latency_limit_ms, settings.target_cut_share) == (0.8, 100.0, 0.10)
+    assert (settings.cpu_limit_share, settings.latency_limit_ms, settings.target_cut_share) == (
+        0.8,
+        100.0,
+        0.10,
+    )
 
 
 def test_command_line_over_environment_over_file(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +54,9 @@ def test_a_named_file_wins_over_the_folder(empty_folder: Path, monkeypatch: pyte
 
 def test_an_unknown_key_names_the_nearest(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (empty_folder / "aicsched.toml").write_text("horizont_h = 24\n")
-    with pytest.raises(ConfigError, match=r"unknown setting 'horizont_h' in the file aicsched.toml; did you mean horizon_h"):
+    with pytest.raises(
+        ConfigError, match=r"unknown setting 'horizont_h' in the file aicsched.toml; did you mean horizon_h"
+    ):
         load_settings()
     (empty_folder / "aicsched.toml").unlink()
     monkeypatch.setenv("AICSCHED_SEEED", "1")
@@ -58,7 +64,9 @@ def test_an_unknown_key_names_the_nearest(empty_folder: Path, monkeypatch: pytes
         load_settings()
 
 
-@pytest.mark.parametrize("content", ["horizon_h = 0", "horizon_h = 'soon'", "cpu_limit_share = 1.5", "port = 70000"])
+@pytest.mark.parametrize(
+    "content", ["horizon_h = 0", "horizon_h = 'soon'", "cpu_limit_share = 1.5", "port = 70000"]
+)
 def test_values_out_of_range_are_refused(empty_folder: Path, content: str) -> None:
     (empty_folder / "aicsched.toml").write_text(content)
     with pytest.raises(ConfigError, match="aicsched config show"):

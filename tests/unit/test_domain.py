@@ -24,7 +24,11 @@ HOURS = SlotGrid(0, 3600, 4)
 
 def series(values: list[float]) -> CarbonSeries:
     return CarbonSeries(
-        grid_zone="DE", kind=IntensityKind.AVERAGE, slots=SlotGrid(0, 3600, len(values)), values_g_per_kwh=values, source="test"
+        grid_zone="DE",
+        kind=IntensityKind.AVERAGE,
+        slots=SlotGrid(0, 3600, len(values)),
+        values_g_per_kwh=values,
+        source="test",
     )  # type: ignore[arg-type]
 
 
@@ -48,7 +52,11 @@ def test_what_can_not_be_true_is_refused_with_its_time(bad: float) -> None:
 def test_a_series_must_fill_its_grid() -> None:
     with pytest.raises(SignalInvalid, match="2 values for 4 slots"):
         CarbonSeries(
-            grid_zone="DE", kind=IntensityKind.AVERAGE, slots=HOURS, values_g_per_kwh=np.ones(2), source="test"
+            grid_zone="DE",
+            kind=IntensityKind.AVERAGE,
+            slots=HOURS,
+            values_g_per_kwh=np.ones(2),
+            source="test",
         )
 
 
@@ -65,9 +73,16 @@ def test_windows_keep_values_and_source() -> None:
 
 def forecast(quantiles: list[list[float]], mean: list[float] | None = None) -> Forecast:
     return Forecast(
-        grid_zone="DE", kind=IntensityKind.AVERAGE, slots=HOURS, issue_time_s=0, levels=(0.1, 0.9), model="m", source="s",
-        mean_g_per_kwh=np.array(mean or [2.0] * 4), quantiles_g_per_kwh=np.array(quantiles),
-    )  # fmt: skip
+        grid_zone="DE",
+        kind=IntensityKind.AVERAGE,
+        slots=HOURS,
+        issue_time_s=0,
+        levels=(0.1, 0.9),
+        model="m",
+        source="s",
+        mean_g_per_kwh=np.array(mean or [2.0] * 4),
+        quantiles_g_per_kwh=np.array(quantiles),
+    )
 
 
 def test_a_forecast_gives_its_quantiles() -> None:
@@ -86,7 +101,9 @@ def test_a_forecast_gives_its_quantiles() -> None:
         ([[1.0] * 4, [3.0] * 4], [math.inf] * 4, "not finite"),
     ],
 )
-def test_a_forecast_refuses_nonsense(quantiles: list[list[float]], mean: list[float] | None, words: str) -> None:
+def test_a_forecast_refuses_nonsense(
+    quantiles: list[list[float]], mean: list[float] | None, words: str
+) -> None:
     with pytest.raises(ForecastError, match=words):
         forecast(quantiles, mean)
 
@@ -120,7 +137,9 @@ def test_a_region_refuses_what_can_not_be(change: dict[str, object]) -> None:
         region(**change)
 
 
-@pytest.mark.parametrize("change", [{"vcpus": 0.0}, {"idle_w": 300.0}, {"lifetime_years": 0.0}, {"embodied_kg": -1.0}])
+@pytest.mark.parametrize(
+    "change", [{"vcpus": 0.0}, {"idle_w": 300.0}, {"lifetime_years": 0.0}, {"embodied_kg": -1.0}]
+)
 def test_a_node_refuses_what_can_not_be(change: dict[str, object]) -> None:
     with pytest.raises(InputError):
         node(**change)
@@ -145,7 +164,14 @@ def test_a_fleet_checks_its_names() -> None:
 
 
 def job(**change: object) -> Job:
-    values = {"job_id": "a", "vcpus": 1.0, "duration_s": 3600.0, "release_s": 0, "deadline_s": 7200, "home_region": "r"}
+    values = {
+        "job_id": "a",
+        "vcpus": 1.0,
+        "duration_s": 3600.0,
+        "release_s": 0,
+        "deadline_s": 7200,
+        "home_region": "r",
+    }
     return Job(**(values | change))  # type: ignore[arg-type]
 
 
@@ -167,7 +193,8 @@ def test_a_job_refuses_what_can_not_be(change: dict[str, object], words: str) ->
 
 
 @pytest.mark.parametrize(
-    ("objective", "bound", "gap"), [(110.0, 100.0, 0.1), (100.0, 100.0, 0.0), (0.0, 0.0, 0.0), (5.0, -math.inf, math.inf)]
+    ("objective", "bound", "gap"),
+    [(110.0, 100.0, 0.1), (100.0, 100.0, 0.0), (0.0, 0.0, 0.0), (5.0, -math.inf, math.inf)],
 )
 def test_the_gap_is_a_share_of_the_bound(objective: float, bound: float, gap: float) -> None:
     made = Certificate(status="bounded", objective_g=objective, lower_bound_g=bound, method="m")
@@ -176,26 +203,48 @@ def test_the_gap_is_a_share_of_the_bound(objective: float, bound: float, gap: fl
 
 def test_totals_add_up() -> None:
     rows = tuple(
-        Assignment(job_id=str(i), region="r", slot_indices=(i,), operational_g=10.0 * i, transfer_g=1.0) for i in (1, 2)
+        Assignment(job_id=str(i), region="r", slot_indices=(i,), operational_g=10.0 * i, transfer_g=1.0)
+        for i in (1, 2)
     )
     proof = Certificate(status="heuristic", objective_g=32.0, lower_bound_g=-math.inf, method="m")
     plan = Placement(policy="p", slots=HOURS, assignments=rows, certificate=proof, prices_g_per_vcpu_h={})
     assert plan.total_g == 32.0
     card = ScoreCard(
-        candidate="n", candidate_kind="node", request="one",
-        terms=(ScoreTerm(name="a", low_g=1, mid_g=2, high_g=3), ScoreTerm(name="b", low_g=0, mid_g=1, high_g=5)),
-    )  # fmt: skip
+        candidate="n",
+        candidate_kind="node",
+        request="one",
+        terms=(
+            ScoreTerm(name="a", low_g=1, mid_g=2, high_g=3),
+            ScoreTerm(name="b", low_g=0, mid_g=1, high_g=5),
+        ),
+    )
     assert (card.low_g, card.mid_g, card.high_g, card.feasible) == (1, 3, 8, True)
     made = Decision(
-        decision_id="x", decided_at_s=0, kind="place", subject="a", region="r", start_s=0, end_s=1, energy_kwh=1.0,
-        operational_g=3.0, embodied_g=0.0, counterfactual_g=5.0, intensity_kind="average", policy="p", reason="",
-    )  # fmt: skip
+        decision_id="x",
+        decided_at_s=0,
+        kind="place",
+        subject="a",
+        region="r",
+        start_s=0,
+        end_s=1,
+        energy_kwh=1.0,
+        operational_g=3.0,
+        embodied_g=0.0,
+        counterfactual_g=5.0,
+        intensity_kind="average",
+        policy="p",
+        reason="",
+    )
     assert made.avoided_g == 2.0
 
 
 def telemetry(**change: object) -> Telemetry:
     values: dict[str, object] = {"nodes": ("n",), "slots": HOURS, "source": "test"}
-    values |= {"cpu_share": np.full((1, 4), 0.5), "network_mb": np.ones((1, 4)), "memory_share": np.ones((1, 4))}
+    values |= {
+        "cpu_share": np.full((1, 4), 0.5),
+        "network_mb": np.ones((1, 4)),
+        "memory_share": np.ones((1, 4)),
+    }
     return Telemetry(**(values | change))  # type: ignore[arg-type]
 
 
@@ -205,7 +254,12 @@ def test_unknown_telemetry_stays_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"cpu_share": np.full((1, 4), 1.1)}, {"network_mb": np.full((1, 4), -1.0)}, {"memory_share": np.ones((2, 4))}]
+    "change",
+    [
+        {"cpu_share": np.full((1, 4), 1.1)},
+        {"network_mb": np.full((1, 4), -1.0)},
+        {"memory_share": np.ones((2, 4))},
+    ],
 )
 def test_telemetry_refuses_what_can_not_be(change: dict[str, object]) -> None:
     with pytest.raises(SignalInvalid):

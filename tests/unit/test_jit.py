@@ -45,7 +45,9 @@ def test_small_calls_go_through_numpy(kernel: Kernel) -> None:
     assert kernel(read_only(3)) == 3.0
 
 
-def test_big_calls_and_warm_kernels_are_compiled(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_big_calls_and_warm_kernels_are_compiled(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("AICSCHED_CACHE_DIR", str(tmp_path))
     count = int(AUTO_WORK / 1e7) + 1
     assert kernel(read_only(count)) == count + 0.5
@@ -62,7 +64,9 @@ def test_the_environment_forces_a_form(kernel: Kernel, monkeypatch: pytest.Monke
     assert kernel(read_only(3)) == 3.0
 
 
-def test_the_cache_falls_back_where_its_folder_can_not_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_falls_back_where_its_folder_can_not_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.delenv("AICSCHED_CACHE_DIR", raising=False)

@@ -33,7 +33,7 @@ def test_each_group_has_plugins_of_ours() -> None:
 
 
 def test_unknown_groups_and_names_get_suggestions() -> None:
-    with pytest.raises(PluginError, match="did you mean aicsched.forecasters"):
+    with pytest.raises(PluginError, match=r"did you mean aicsched\.forecasters"):
         plugin_names("aicsched.forecaster")
     with pytest.raises(PluginError, match="did you mean ridge"):
         load_plugin("aicsched.forecasters", "rigde")

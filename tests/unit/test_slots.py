@@ -81,7 +81,9 @@ grids = st.builds(SlotGrid, st.integers(-(10**6), 10**6), st.integers(1, 5000), 
 def test_between_gives_exactly_the_whole_slots_inside(grid: SlotGrid, start_s: int, length_s: int) -> None:
     part = grid.between(start_s, start_s + length_s)
     inside = [
-        start for start in grid.starts_s().tolist() if start >= start_s and start + grid.step_s <= start_s + length_s
+        start
+        for start in grid.starts_s().tolist()
+        if start >= start_s and start + grid.step_s <= start_s + length_s
     ]
     assert part.starts_s().tolist() == inside
     if inside:

@@ -83,7 +83,8 @@ def test_binary_quantities_are_exact(count: int, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("90m", 5400), ("90min", 5400), ("6h", 21600), ("1.5d", 129600), (" 2 H ", 7200)]
+    ("text", "seconds"),
+    [("30s", 30), ("90m", 5400), ("90min", 5400), ("6h", 21600), ("1.5d", 129600), (" 2 H ", 7200)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration_s(text) == seconds
@@ -101,7 +102,8 @@ def test_energy_is_linear_in_power(power_w: float, duration_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mass_g", "text"), [(0.0, "0 g"), (999.4, "999 g"), (1000.0, "1 kg"), (-2.5e6, "-2.5 t"), (1e12, "1e+06 t")]
+    ("mass_g", "text"),
+    [(0.0, "0 g"), (999.4, "999 g"), (1000.0, "1 kg"), (-2.5e6, "-2.5 t"), (1e12, "1e+06 t")],
 )
 def test_masses_read_well(mass_g: float, text: str) -> None:
     assert format_mass(mass_g) == text

@@ -105,7 +105,9 @@ def _report(error: AicschedError, *, as_json: bool) -> int:
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        result = app(args=expand_repeated(arguments or ['--help']), prog_name="aicsched", standalone_mode=False)
+        result = app(
+            args=expand_repeated(arguments or ["--help"]), prog_name="aicsched", standalone_mode=False
+        )
     except AicschedError as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -145,7 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         if "--debug" in given:
             traceback.print_exc()
-        hint = "this is a defect of aicsched: please report it with the output of the same command and --debug"
+        hint = (
+            "this is a defect of aicsched: please report it with the output of the same command and --debug"
+        )
         typer.echo(f"aicsched: internal error: {type(error).__name__}: {error}; {hint}", err=True)
         code = DEFECT
     raise SystemExit(code)

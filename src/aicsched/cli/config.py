@@ -23,4 +23,8 @@ def show(config: ConfigFile = None, as_json: AsJson = False) -> None:
     if as_json:
         emit_json({"settings": {item.name: {"value": item.value, "source": item.source} for item in found}})
         return
-    print_table("Settings", ("setting", "value", "from"), [(item.name, str(item.value), item.source) for item in found])
+    print_table(
+        "Settings",
+        ("setting", "value", "from"),
+        [(item.name, str(item.value), item.source) for item in found],
+    )

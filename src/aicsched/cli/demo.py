@@ -16,7 +16,9 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")] = Path("aicsched-demo"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")
+    ] = Path("aicsched-demo"),
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,10 +46,16 @@ def _print(made: DemoRun, files: dict[str, str]) -> None:
     from aicsched.slots import format_time
 
     run = made.run
-    read = f"{len(run.series)} grid zones × {made.past_days} days, {len(run.fleet.regions)} regions, {len(run.fleet.nodes)} nodes"
-    console().print(f"Read: {read}, {len(run.fleet.backends)} special backends, {len(run.jobs)} jobs; planned at {format_time(run.at_s)}.\n")
+    fleet = run.fleet
+    sites = f"{len(fleet.regions)} regions, {len(fleet.nodes)} nodes, {len(fleet.backends)} special backends"
+    read = f"{len(run.series)} grid zones × {made.past_days} days, {sites}, {len(run.jobs)} jobs"
+    console().print(f"Read: {read}; planned at {format_time(run.at_s)}.\n")
     rows = [
-        (zone, " / ".join(f"{value:.1f}" for value in item.mape), f"{sum(item.coverage80) / len(item.coverage80):.0%}")
+        (
+            zone,
+            " / ".join(f"{value:.1f}" for value in item.mape),
+            f"{sum(item.coverage80) / len(item.coverage80):.0%}",
+        )
         for zone, item in made.accuracy.zones.items()
     ]
     title = f"Forecast accuracy on the last {made.accuracy.origins} days ({made.accuracy.model})"

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aicsched.cli.options import At, Carbon, Column, Horizon, Kind, Model, Unit, open_carbon, planning_time, zone_forecasts
+from aicsched.cli.options import (
+    At,
+    Carbon,
+    Column,
+    Horizon,
+    Kind,
+    Model,
+    Unit,
+    open_carbon,
+    planning_time,
+    zone_forecasts,
+)
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, print_table
 
 if TYPE_CHECKING:
@@ -34,7 +45,7 @@ def _as_dict(item: Forecast) -> dict[str, Any]:
     }
 
 
-def forecast(  # noqa: PLR0913 - one parameter an option
+def forecast(
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -64,7 +75,9 @@ def forecast(  # noqa: PLR0913 - one parameter an option
         low, high = item.quantile(0.1)[best], item.quantile(0.9)[best]
         start = format_time(item.slots.start_s + best * item.slots.step_s)
         mean = f"{item.mean_g_per_kwh.mean():.0f}"
-        rows.append((name, mean, f"{item.mean_g_per_kwh[best]:.0f} ({low:.0f}..{high:.0f})", start, item.model))
+        rows.append(
+            (name, mean, f"{item.mean_g_per_kwh[best]:.0f} ({low:.0f}..{high:.0f})", start, item.model)
+        )
     issue = format_time(next(iter(made.values())).issue_time_s)
     title = f"Forecast of {settings.horizon_h} h from {issue} [g/kWh]"
     print_table(title, ("zone", "mean", "cleanest slot (80 % band)", "when", "model"), rows)
@@ -76,7 +89,7 @@ def _say_synthetic(*, synthetic: bool) -> None:
         console().print("[yellow]synthetic data: the embedded sample, not a real grid[/yellow]")
 
 
-def backtest(  # noqa: PLR0913 - one parameter an option
+def backtest(
     start: Annotated[str, typer.Option("--start", metavar="ISO", help="First issue time, with offset.")],
     end: Annotated[str, typer.Option("--end", metavar="ISO", help="Last issue time, with offset.")],
     carbon: Carbon = None,
@@ -86,7 +99,11 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     zone: Zones = None,
     weather: Annotated[
         list[str] | None,
-        typer.Option("--weather", metavar="FILE…", help="Vintage weather forecasts, one file a zone; ZONE=FILE names it."),
+        typer.Option(
+            "--weather",
+            metavar="FILE…",
+            help="Vintage weather forecasts, one file a zone; ZONE=FILE names it.",
+        ),
     ] = None,
     horizon: Horizon = None,
     model: Model = None,
@@ -117,7 +134,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         emit_json(payload)
         return
     rows = [
-        (name, " / ".join(f"{value:.2f}" for value in item["mape"]), " / ".join(f"{value:.2f}" for value in item["coverage80"]))
+        (name, *(" / ".join(f"{value:.2f}" for value in item[key]) for key in ("mape", "coverage80")))
         for name, item in [*payload["zones"].items(), ("mean", payload["mean"])]
     ]  # fmt: skip
     title = f"{payload['model']}: {payload['origins']} origins, {payload['cpu_s_per_fit']:.3f} CPU s a fit"

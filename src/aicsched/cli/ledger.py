@@ -52,7 +52,14 @@ def show(
         emit_json({"path": str(path), "decisions": rows})
         return
     cells = [
-        (item.subject, item.region, format_time(item.start_s), format_mass(item.operational_g), format_mass(item.avoided_g), item.reason)
+        (
+            item.subject,
+            item.region,
+            format_time(item.start_s),
+            format_mass(item.operational_g),
+            format_mass(item.avoided_g),
+            item.reason,
+        )
         for item in decisions
-    ]  # fmt: skip
+    ]
     print_table(f"Decisions in {path}", ("subject", "region", "start", "emits", "avoids", "reason"), cells)

@@ -34,15 +34,29 @@ __all__ = [
 
 Carbon = Annotated[
     list[str] | None,
-    typer.Option("--carbon", metavar="FILE…", help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone."),
+    typer.Option(
+        "--carbon",
+        metavar="FILE…",
+        help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone.",
+    ),
 ]
 Column = Annotated[str | None, typer.Option("--column", help="Which column holds the intensity.")]
-Unit = Annotated[str | None, typer.Option("--unit", help="Unit of the intensity, e.g. kg/MWh (default g/kWh).")]
+Unit = Annotated[
+    str | None, typer.Option("--unit", help="Unit of the intensity, e.g. kg/MWh (default g/kWh).")
+]
 Kind = Annotated[str | None, typer.Option("--kind", help="average or marginal.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")]
-At = Annotated[str | None, typer.Option("--at", metavar="ISO", help="Planning time with offset, e.g. 2021-07-01T00:00Z.")]
-Horizon = Annotated[int | None, typer.Option("--horizon", metavar="H", help="How far ahead [h] (default 96).")]
-Model = Annotated[str | None, typer.Option("--model", help="Forecaster: auto, ridge, seasonal or a plug-in's name.")]
+FleetFile = Annotated[
+    Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")
+]
+At = Annotated[
+    str | None, typer.Option("--at", metavar="ISO", help="Planning time with offset, e.g. 2021-07-01T00:00Z.")
+]
+Horizon = Annotated[
+    int | None, typer.Option("--horizon", metavar="H", help="How far ahead [h] (default 96).")
+]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Forecaster: auto, ridge, seasonal or a plug-in's name.")
+]
 
 
 def open_carbon(

@@ -21,7 +21,8 @@ __all__ = ["AsJson", "ConfigFile", "console", "emit_json", "output_folder", "pri
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="Settings file (TOML); else $AICSCHED_CONFIG or ./aicsched.toml.")
+    Path | None,
+    typer.Option("--config", help="Settings file (TOML); else $AICSCHED_CONFIG or ./aicsched.toml."),
 ]
 
 
@@ -108,5 +109,7 @@ def output_folder(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         msg = f"the folder '{path}' can't be written to ({error.strerror or error})"
-        raise OutputError(msg, hint="choose another with --out, or mend its permissions", value=str(path)) from error
+        raise OutputError(
+            msg, hint="choose another with --out, or mend its permissions", value=str(path)
+        ) from error
     return path

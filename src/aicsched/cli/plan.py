@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aicsched.cli.options import At, Carbon, Column, FleetFile, Horizon, Kind, Model, Unit, open_carbon, open_fleet, planning_time
+from aicsched.cli.options import (
+    At,
+    Carbon,
+    Column,
+    FleetFile,
+    Horizon,
+    Kind,
+    Model,
+    Unit,
+    open_carbon,
+    open_fleet,
+    planning_time,
+)
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
 
 if TYPE_CHECKING:
@@ -16,8 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["plan", "print_plan"]
 
 
-def plan(  # noqa: PLR0913 - one parameter an option
-    jobs: Annotated[Path | None, typer.Option("--jobs", help="The queue, CSV, JSON or parquet (see `aicsched schema jobs`).")] = None,
+def plan(
+    jobs: Annotated[
+        Path | None,
+        typer.Option("--jobs", help="The queue, CSV, JSON or parquet (see `aicsched schema jobs`)."),
+    ] = None,
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -26,7 +41,9 @@ def plan(  # noqa: PLR0913 - one parameter an option
     at: At = None,
     horizon: Horizon = None,
     model: Model = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")] = Path("aicsched-out"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")
+    ] = Path("aicsched-out"),
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,4 +110,6 @@ def print_plan(run: PlanRun) -> None:
     for note in run.notes:
         console().print(f"[dim]note: {note}[/dim]")
     if run.synthetic:
-        console().print("[yellow]synthetic data: parts of the input are the embedded sample, not a real grid or fleet[/yellow]")
+        console().print(
+            "[yellow]synthetic data: parts of the input are the embedded sample, no real grid or fleet[/yellow]"
+        )

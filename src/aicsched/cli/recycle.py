@@ -8,13 +8,25 @@ from typing import Annotated
 import typer
 
 from aicsched.cli.options import (
-    At, Carbon, Column, FleetFile, Kind, Unit, open_carbon, open_fleet, open_telemetry, planning_time,
+    At,
+    Carbon,
+    Column,
+    FleetFile,
+    Kind,
+    Unit,
+    open_carbon,
+    open_fleet,
+    open_telemetry,
+    planning_time,
 )  # fmt: skip
 from aicsched.cli.output import AsJson, console, emit_json, output_folder, print_table
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Recommendations for idle, under-used and obsolete hardware. Nothing is applied.", no_args_is_help=True)
+app = typer.Typer(
+    help="Recommendations for idle, under-used and obsolete hardware. Nothing is applied.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -23,9 +35,11 @@ def group() -> None:
 
 
 @app.command("recommend")
-def recommend(  # noqa: PLR0913 - one parameter an option
+def recommend(
     fleet: FleetFile = None,
-    telemetry: Annotated[str | None, typer.Option("--telemetry", help="Node telemetry, CSV or parquet.")] = None,
+    telemetry: Annotated[
+        str | None, typer.Option("--telemetry", help="Node telemetry, CSV or parquet.")
+    ] = None,
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -58,7 +72,9 @@ def recommend(  # noqa: PLR0913 - one parameter an option
         for item in found
         if item.disposition != "keep"
     ]
-    print_table("Recommendations (dry run)", ("node", "disposition", "saves [kg a year] low .. high", "why"), rows)
+    print_table(
+        "Recommendations (dry run)", ("node", "disposition", "saves [kg a year] low .. high", "why"), rows
+    )
     console().print(f"{len(found) - len(rows)} of {len(found)} nodes are best kept as they are.")
     for path in files.values():
         console().print(f"plan file: {path}")

@@ -10,7 +10,9 @@ from aicsched.cli.output import AsJson, emit_json
 
 
 def schema(
-    name: Annotated[str | None, typer.Argument(help="carbon, fleet, jobs or telemetry; without it, a list.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="carbon, fleet, jobs or telemetry; without it, a list.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what an input file must look like, with an example."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aicsched.cli.options import (
-    At, Carbon, Column, FleetFile, Kind, Model, Unit, open_carbon, open_fleet, planning_time, zone_forecasts,
+    At,
+    Carbon,
+    Column,
+    FleetFile,
+    Kind,
+    Model,
+    Unit,
+    open_carbon,
+    open_fleet,
+    planning_time,
+    zone_forecasts,
 )  # fmt: skip
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, print_table
 
@@ -18,10 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "card_dict"]
 
-app = typer.Typer(help="Score regions, nodes and special backends in grams, term by term.", no_args_is_help=True)
+app = typer.Typer(
+    help="Score regions, nodes and special backends in grams, term by term.", no_args_is_help=True
+)
 Vcpus = Annotated[float, typer.Option("--vcpus", min=0.001, help="Hardware threads the request keeps busy.")]
 Hours = Annotated[float, typer.Option("--hours", min=0.001, help="How long it runs [h].")]
-Data = Annotated[float, typer.Option("--data-gb", min=0.0, help="Data moved when it runs away from home [GB].")]
+Data = Annotated[
+    float, typer.Option("--data-gb", min=0.0, help="Data moved when it runs away from home [GB].")
+]
 Home = Annotated[str, typer.Option("--home", help="Its home region.")]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many to print.")]
 Telemetry = Annotated[str | None, typer.Option("--telemetry", help="Node telemetry, CSV or parquet.")]
@@ -82,7 +97,7 @@ def _show(title: str, cards: Sequence[ScoreCard], *, top: int, as_json: bool) ->
 
 
 @app.command("regions")
-def regions(  # noqa: PLR0913 - one parameter an option
+def regions(
     vcpus: Vcpus = 4.0,
     hours: Hours = 4.0,
     data_gb: Data = 0.0,
@@ -104,12 +119,14 @@ def regions(  # noqa: PLR0913 - one parameter an option
 
     inputs = _Inputs(carbon, column, unit, kind, fleet, at, model, hours, config)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
-    cards = score_regions(request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights)
+    cards = score_regions(
+        request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights
+    )
     _show(f"Regions for {request.describe()}", cards, top=top, as_json=as_json)
 
 
 @app.command("nodes")
-def nodes(  # noqa: PLR0913 - one parameter an option
+def nodes(
     vcpus: Vcpus = 4.0,
     hours: Hours = 4.0,
     data_gb: Data = 0.0,
@@ -134,12 +151,14 @@ def nodes(  # noqa: PLR0913 - one parameter an option
     inputs = _Inputs(carbon, column, unit, kind, fleet, at, model, hours, config)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
     seen = open_telemetry(telemetry, inputs.fleet)
-    cards = score_nodes(request, inputs.fleet, inputs.forecasts, seen, start_s=inputs.at_s, weights=inputs.weights)
+    cards = score_nodes(
+        request, inputs.fleet, inputs.forecasts, seen, start_s=inputs.at_s, weights=inputs.weights
+    )
     _show(f"Nodes for {request.describe()}", cards, top=top, as_json=as_json)
 
 
 @app.command("backends")
-def backends(  # noqa: PLR0913 - one parameter an option
+def backends(
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -162,8 +181,17 @@ def backends(  # noqa: PLR0913 - one parameter an option
 class _Inputs:
     """What every score needs: fleet, forecasts, time and exchange rates."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one parameter an option
-        self, carbon: Any, column: Any, unit: Any, kind: Any, fleet: Any, at: Any, model: Any, hours: float, config: Any  # noqa: ANN401
+    def __init__(
+        self,
+        carbon: list[str] | None,
+        column: str | None,
+        unit: str | None,
+        kind: str | None,
+        fleet: Path | None,
+        at: str | None,
+        model: str | None,
+        hours: float,
+        config: Path | None,
     ) -> None:
         from aicsched.config import load_settings
         from aicsched.score.request import ScoreWeights
@@ -174,6 +202,8 @@ class _Inputs:
         zones = sorted({region.grid_zone for region in self.fleet.regions})
         horizon_h = max(24, int(hours) + 1)
         at_s = planning_time(at, sample=not carbon)
-        _, self.forecasts = zone_forecasts(source, zones, at_s=at_s, horizon_h=horizon_h, model=settings.model)
+        _, self.forecasts = zone_forecasts(
+            source, zones, at_s=at_s, horizon_h=horizon_h, model=settings.model
+        )
         self.at_s = next(iter(self.forecasts.values())).issue_time_s
         self.weights = ScoreWeights(risk_g=settings.slo_risk_g)

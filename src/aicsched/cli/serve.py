@@ -13,7 +13,9 @@ from aicsched.errors import ConfigError
 def serve(
     sample: Annotated[bool, typer.Option("--sample", help="Serve the embedded sample on loopback.")] = False,
     port: Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address; plain HTTP is for loopback only.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address; plain HTTP is for loopback only.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Answer kube-scheduler's filter and prioritize calls."""

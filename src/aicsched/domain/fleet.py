@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -192,7 +193,7 @@ class Fleet:
         _require(bool(self.regions), "the fleet has no region", "add at least one")
         for kind, items in (("region", self.regions), ("node", self.nodes), ("backend", self.backends)):
             names = [item.name for item in items]
-            twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+            twice = [name for name, count in Counter(names).items() if count > 1]
             _require(not twice, f"{kind} '{twice[0] if twice else ''}' appears twice", "names must be unique")
         known = {region.name for region in self.regions}
         for item in (*self.nodes, *self.backends):

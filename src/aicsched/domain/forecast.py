@@ -70,7 +70,8 @@ class Forecast:
         mean = frozen_array(self.mean_g_per_kwh)
         quantiles = frozen_array(self.quantiles_g_per_kwh)
         if mean.shape != (len(self.slots),) or quantiles.shape != (len(self.levels), len(self.slots)):
-            msg = f"{self.grid_zone}: a forecast of {mean.shape} and {quantiles.shape} for {len(self.slots)} slots"
+            shapes = f"{mean.shape} and {quantiles.shape}"
+            msg = f"{self.grid_zone}: a forecast of {shapes} for {len(self.slots)} slots"
             raise ForecastError(msg, hint="give one value a slot and level")
         if not (np.isfinite(mean).all() and np.isfinite(quantiles).all()):
             msg = f"{self.grid_zone}: {self.model} gave a forecast that is not finite"
@@ -100,7 +101,7 @@ class Forecast:
             The level was not forecast.
         """
         for index, known in enumerate(self.levels):
-            if abs(known - level) < 1e-9:  # noqa: PLR2004 - float noise
+            if abs(known - level) < 1e-9:
                 return self.quantiles_g_per_kwh[index]
         msg = f"no quantile {level} in this forecast"
         raise ForecastError(msg, hint=f"its levels are {self.levels}", value=level)

@@ -10,7 +10,7 @@ __all__ = ["CARBON", "TELEMETRY"]
 
 CARBON: Final = Schema(
     name="carbon",
-    doc="Carbon intensity: CSV or parquet, with a grid_zone column or one zone a file (ZONE=FILE, or its name).",
+    doc="Carbon intensity: CSV or parquet, with a grid_zone column, or one zone a file (ZONE=FILE).",
     columns=(
         Column(
             name="time",

@@ -76,7 +76,9 @@ def _job_faults(job: Job, row: Assignment, slots: SlotGrid, fleet: Fleet) -> Ite
         yield f"{who} can't be deferred but doesn't start at its release"
 
 
-def _grams(job: Job, row: Assignment, region: Region, forecast: Forecast, slots: SlotGrid) -> tuple[float, float]:
+def _grams(
+    job: Job, row: Assignment, region: Region, forecast: Forecast, slots: SlotGrid
+) -> tuple[float, float]:
     power_kw = job.vcpus * region.power_w_per_vcpu * region.pue / 1000.0
     energy_kwh_per_slot = power_kw * job.duration_s / 3600.0 / len(row.slot_indices)
     values: list[float] = []
@@ -107,7 +109,9 @@ def _capacity_faults(jobs: Mapping[str, Job], placement: Placement, fleet: Fleet
                 continue
             fullest = max(fullest, vcpus / region.capacity_vcpus if region.capacity_vcpus else math.inf)
             if vcpus > region.capacity_vcpus * (1 + 2 * _RELATIVE):
-                faults.append(f"region '{name}' holds {vcpus:g} of {region.capacity_vcpus:g} vCPUs in slot {index}")
+                faults.append(
+                    f"region '{name}' holds {vcpus:g} of {region.capacity_vcpus:g} vCPUs in slot {index}"
+                )
     return faults, fullest
 
 
@@ -122,7 +126,11 @@ def _proof_faults(placement: Placement, total_g: float) -> Iterator[str]:
 
 
 def check(
-    jobs: Sequence[Job], fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid, placement: Placement
+    jobs: Sequence[Job],
+    fleet: Fleet,
+    forecasts: Mapping[str, Forecast],
+    slots: SlotGrid,
+    placement: Placement,
 ) -> CheckReport:
     """Validate a plan against what the user gave.
 
@@ -179,5 +187,7 @@ def check(
     if faults:
         more = f" and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
         msg = f"the plan of '{placement.policy}' breaks its limits: {'; '.join(faults[:_FAULTS_SHOWN])}{more}"
-        raise PlanRefused(msg, hint="this is a defect of the policy: report it with the problem", value=faults)
+        raise PlanRefused(
+            msg, hint="this is a defect of the policy: report it with the problem", value=faults
+        )
     return CheckReport(jobs=len(known), total_g=total_g, fullest_share=fullest)

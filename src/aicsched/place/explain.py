@@ -50,7 +50,9 @@ class Explanation:
 def _choice(problem: Problem, placement: Placement) -> Choice:
     index = {name: position for position, name in enumerate(problem.regions)}
     region = np.array([index[row.region] for row in placement.assignments], dtype=np.int64)
-    return Choice(region, np.concatenate([np.array(row.slot_indices, np.int64) for row in placement.assignments]))
+    return Choice(
+        region, np.concatenate([np.array(row.slot_indices, np.int64) for row in placement.assignments])
+    )
 
 
 def explain_all(problem: Problem, placement: Placement, baseline: Placement) -> tuple[Explanation, ...]:
@@ -88,7 +90,17 @@ def explain_all(problem: Problem, placement: Placement, baseline: Placement) -> 
         alone = empty.cheapest_anywhere(job)
         unlimited_g = row.total_g if alone is None else min(alone[0], row.total_g)
         name = problem.regions[runner_up] if runner_up >= 0 else ""
-        reason = _reason(problem, job, row.region, row.slot_indices, row.total_g, other.total_g, name, runner_up_g, unlimited_g)
+        reason = _reason(
+            problem,
+            job,
+            row.region,
+            row.slot_indices,
+            row.total_g,
+            other.total_g,
+            name,
+            runner_up_g,
+            unlimited_g,
+        )
         made.append(
             Explanation(
                 job_id=row.job_id,

@@ -183,7 +183,9 @@ def _neighbours(
     pick = int(rng.choice(len(regret), p=regret / regret.sum()))
     indptr = pointers(problem)
     starts, ends = choice.slots[indptr[:-1]], choice.slots[indptr[1:] - 1]
-    near = (starts < problem.last[pick]) & (ends >= problem.first[pick]) & problem.allowed[pick][choice.region]
+    near = (
+        (starts < problem.last[pick]) & (ends >= problem.first[pick]) & problem.allowed[pick][choice.region]
+    )
     near[pick] = False
     others = np.flatnonzero(near)
     picked = rng.choice(others, size=min(count - 1, len(others)), replace=False)
@@ -201,7 +203,7 @@ def _reinsert(
     before = [(int(choice.region[job]), choice.slots[indptr[job] : indptr[job + 1]].copy()) for job in jobs]
     for job, (region, slots) in zip(jobs, before, strict=True):
         room.give_back(job, region, slots)
-    order = [int(job) for job in (jobs if rng.random() < 0.5 else rng.permutation(jobs))]  # noqa: PLR2004 - a fair coin
+    order = [int(job) for job in (jobs if rng.random() < 0.5 else rng.permutation(jobs))]
     after: dict[int, tuple[float, int, NDArray[np.int64]]] = {}
     for job in order:
         found = room.cheapest_anywhere(job)

@@ -109,7 +109,10 @@ class Master:
         for row, variable in zip(self._once, self._slack, strict=True):
             row.SetCoefficient(variable, 1.0)
             self._objective.SetCoefficient(variable, penalty_g)
-        self._room = [[self._solver.Constraint(-infinity, float(value)) for value in row] for row in problem.capacity_vcpus]
+        self._room = [
+            [self._solver.Constraint(-infinity, float(value)) for value in row]
+            for row in problem.capacity_vcpus
+        ]
 
     def add(self, columns: Iterable[Column]) -> int:
         """Add columns that are new; return how many were."""
@@ -134,7 +137,9 @@ class Master:
             raise PlacementError(msg, hint="report this with the problem: a penalty makes it always solvable")
         prices = np.array([[max(0.0, -row.dual_value()) for row in rows] for rows in self._room])
         shares = {
-            column: value for column, variable in self.columns.items() if (value := variable.solution_value()) > 1e-9  # noqa: PLR2004 - solver noise
+            column: value
+            for column, variable in self.columns.items()
+            if (value := variable.solution_value()) > 1e-9
         }
         left_out = sum(variable.solution_value() for variable in self._slack)
         return Relaxed(self._objective.Value(), left_out, prices, shares)
@@ -198,5 +203,5 @@ def solve_columns(
         job: column
         for job, pairs in by_job.items()
         for column, variable in pairs
-        if variable.solution_value() > 0.5  # noqa: PLR2004 - a binary's value
+        if variable.solution_value() > 0.5
     }

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     Spot = tuple[int, NDArray[np.int64]]
 
-__all__ = ["GREEDY", "LowestSlot", "LowestWindow", "LowestWindowAnywhere", "NoWait", "Policy", "greedy_choice", "make_policy"]
+__all__ = [
+    "GREEDY",
+    "LowestSlot",
+    "LowestWindow",
+    "LowestWindowAnywhere",
+    "NoWait",
+    "Policy",
+    "greedy_choice",
+    "make_policy",
+]
 
 
 class Policy(Protocol):
@@ -64,7 +73,9 @@ def _lowest_window(room: Room, job: int, region: int) -> NDArray[np.int64] | Non
     return None if found is None else found[1]
 
 
-def _home_first(pick: Callable[[Room, int, int], NDArray[np.int64] | None]) -> Callable[[Room, int], Spot | None]:
+def _home_first(
+    pick: Callable[[Room, int, int], NDArray[np.int64] | None],
+) -> Callable[[Room, int], Spot | None]:
     def insert(room: Room, job: int) -> Spot | None:
         problem = room.problem
         home = int(problem.home[job])
@@ -138,7 +149,9 @@ class _Greedy:
         choice, left_out = greedy_choice(problem, self.name)
         if left_out:
             names = [problem.job_ids[job] for job in left_out]
-            msg = f"{self.name} finds no room for {len(names)} jobs before their deadlines, first '{names[0]}'"
+            msg = (
+                f"{self.name} finds no room for {len(names)} jobs before their deadlines, first '{names[0]}'"
+            )
             hint = "use the optimal policy, or add capacity"
             raise Infeasible(msg, constraints=("capacity", "deadline"), hint=hint, value=names)
         return to_placement(problem, choice, policy=self.name)

@@ -73,7 +73,9 @@ class Oracle:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self._watt_g = problem.watt_factor_w[:, None] * problem.g_per_kwh
-        self._contiguous = [self._group(jobs, pieces=False) for jobs in self._by_length(problem.suspendable == 0)]
+        self._contiguous = [
+            self._group(jobs, pieces=False) for jobs in self._by_length(problem.suspendable == 0)
+        ]
         self._pieces = [self._group(jobs, pieces=True) for jobs in self._by_length(problem.suspendable)]
 
     def _by_length(self, chosen: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -116,7 +118,9 @@ class Oracle:
         bound_g = float(reduced_g.sum() - (prices_g * problem.capacity_vcpus).sum())
         return Priced(choice, reduced_g, bound_g)
 
-    def _slot_costs(self, group: _Group, watt_g: NDArray[np.float64], price_g: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _slot_costs(
+        self, group: _Group, watt_g: NDArray[np.float64], price_g: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         energy = self.problem.energy_kwh_per_w[group.jobs][:, None, None]
         costs = energy * watt_g
         costs += self.problem.vcpus[group.jobs][:, None, None] * price_g
@@ -125,7 +129,9 @@ class Oracle:
     def _price_contiguous(
         self, group: _Group, prices_g: NDArray[np.float64], choice: Choice, reduced_g: NDArray[np.float64]
     ) -> None:
-        costs = self._slot_costs(group, _window_sums(self._watt_g, group.length), _window_sums(prices_g, group.length))
+        costs = self._slot_costs(
+            group, _window_sums(self._watt_g, group.length), _window_sums(prices_g, group.length)
+        )
         costs += group.base_g
         rows = costs.reshape(len(group.jobs), -1)
         best = rows.argmin(axis=1)

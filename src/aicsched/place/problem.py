@@ -120,7 +120,9 @@ def _grid_of_forecasts(
     kinds = {forecast.kind for forecast in forecasts.values()}
     if len(kinds) > 1:
         msg = f"the forecasts mix {' and '.join(sorted(map(str, kinds)))} intensities"
-        raise InputError(msg, hint="average and marginal answer different questions: give one kind", value=kinds)
+        raise InputError(
+            msg, hint="average and marginal answer different questions: give one kind", value=kinds
+        )
     rows: list[NDArray[np.float64]] = []
     for region in fleet.regions:
         if region.grid_zone not in forecasts:
@@ -150,13 +152,17 @@ def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.in
         if first + needs > due[index]:
             faults.append((job.job_id, "window", f"needs {needs} whole slots between release and deadline"))
         elif first + needs > last:
-            faults.append((job.job_id, "horizon", f"would end behind the horizon of {len(problem.slots)} slots"))
+            faults.append(
+                (job.job_id, "horizon", f"would end behind the horizon of {len(problem.slots)} slots")
+            )
         elif not places.any():
             faults.append((job.job_id, "allowed_regions", "none of its allowed regions is in the fleet"))
         else:
             room = (problem.capacity_vcpus[places, first:last] >= job.vcpus).sum(axis=1).max()
             if room < needs:
-                faults.append((job.job_id, "capacity", f"needs {job.vcpus:g} vCPUs, more than any allowed region has"))
+                faults.append(
+                    (job.job_id, "capacity", f"needs {job.vcpus:g} vCPUs, more than any allowed region has")
+                )
     if faults:
         shown = "; ".join(f"'{job_id}' {words} [{name}]" for job_id, name, words in faults[:_SHOWN])
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -166,13 +172,17 @@ def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.in
         raise Infeasible(msg, constraints=names, hint=hint, value=[job_id for job_id, _, _ in faults])
 
 
-def _places(jobs: Sequence[Job], fleet: Fleet) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
+def _places(
+    jobs: Sequence[Job], fleet: Fleet
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
     index = {region.name: position for position, region in enumerate(fleet.regions)}
     home = np.zeros(len(jobs), dtype=np.int64)
     allowed = np.ones((len(jobs), len(index)), dtype=np.bool_)
     for row, job in enumerate(jobs):
         if job.home_region not in index:
-            msg = f"job '{job.job_id}' has its home in region '{job.home_region}', which the fleet doesn't have"
+            msg = (
+                f"job '{job.job_id}' has its home in region '{job.home_region}', which the fleet doesn't have"
+            )
             raise InputError(msg, hint=did_you_mean(job.home_region, index), value=job.home_region)
         home[row] = index[job.home_region]
         if job.allowed_regions:

@@ -98,7 +98,7 @@ def _subgradient(search: _Search) -> None:
             best_g, stalled = priced.bound_g, 0
         else:
             stalled += 1
-        if stalled >= 4:  # noqa: PLR2004 - a usual patience
+        if stalled >= 4:
             size, stalled = size / 2, 0
             prices = search.prices_g
             priced = search.price(prices)
@@ -119,7 +119,7 @@ def _generate_columns(search: _Search) -> tuple[Master, Relaxed]:
     for _ in range(_MASTER_ROUNDS):
         master.add(search.columns)
         relaxed = master.solve()
-        # Prices between the relaxation's and the best ones known keep the oracle from swinging (Wentges 1997).
+        # Prices between the relaxation's and the best known keep the oracle from swinging (Wentges 1997).
         before = len(search.columns)
         search.price(0.7 * relaxed.prices_g + 0.3 * search.prices_g)
         search.price(relaxed.prices_g)
@@ -233,7 +233,9 @@ def solve(
         seed=seed,
         iterations=search.iterations,
     )
-    return to_placement(problem, search.best, policy=POLICY, certificate=certificate, prices_g=search.prices_g)
+    return to_placement(
+        problem, search.best, policy=POLICY, certificate=certificate, prices_g=search.prices_g
+    )
 
 
 def _search_with_limits(search: _Search, progress: Callable[[float, float], None]) -> None:
@@ -249,7 +251,7 @@ def _search_with_limits(search: _Search, progress: Callable[[float, float], None
         return
     _, relaxed = _generate_columns(search)
     progress(search.best_g, search.bound_g)
-    if relaxed.left_out > 1e-6 and search.best is None:  # noqa: PLR2004 - solver noise
+    if relaxed.left_out > 1e-6 and search.best is None:
         _refuse_overfull(search, relaxed)
     if not search.done():
         _round(search, relaxed)

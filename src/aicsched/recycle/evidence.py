@@ -75,7 +75,9 @@ def gather(telemetry: Telemetry) -> dict[str, Evidence]:
             mean_share=float(seen.mean()) if len(seen) else float("nan"),
             p95_share=float(np.quantile(seen, 0.95)) if len(seen) else float("nan"),
             max_share=float(seen.max()) if len(seen) else float("nan"),
-            network_mb_per_day=float(moved.mean()) * _DAY_S / telemetry.slots.step_s if len(moved) else float("nan"),
+            network_mb_per_day=float(moved.mean()) * _DAY_S / telemetry.slots.step_s
+            if len(moved)
+            else float("nan"),
         )
     return made
 

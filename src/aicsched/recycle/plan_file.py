@@ -22,6 +22,7 @@ _REPURPOSED: Final = "aicsched.io/low-priority"
 
 def _commands(item: Recommendation) -> list[dict[str, str]]:
     node = shlex.quote(item.node)
+    resource = f"--resources {shlex.quote(f'<instance of {item.node}>')}"
     key, value = TAG
     steps = [
         {
@@ -29,13 +30,16 @@ def _commands(item: Recommendation) -> list[dict[str, str]]:
             "undo": f"kubectl label node {node} {key}-",
         },
         {
-            "do": f"aws ec2 create-tags --dry-run --resources {shlex.quote(f'<instance of {item.node}>')} --tags Key={key},Value={value}",
-            "undo": f"aws ec2 delete-tags --resources {shlex.quote(f'<instance of {item.node}>')} --tags Key={key}",
+            "do": f"aws ec2 create-tags --dry-run {resource} --tags Key={key},Value={value}",
+            "undo": f"aws ec2 delete-tags {resource} --tags Key={key}",
         },
     ]
     if item.disposition == "repurpose":
         steps += [
-            {"do": f"kubectl label node {node} {_REPURPOSED}=true --dry-run=server", "undo": f"kubectl label node {node} {_REPURPOSED}-"},
+            {
+                "do": f"kubectl label node {node} {_REPURPOSED}=true --dry-run=server",
+                "undo": f"kubectl label node {node} {_REPURPOSED}-",
+            },
             {
                 "do": f"kubectl taint node {node} {_REPURPOSED}=true:PreferNoSchedule --dry-run=server",
                 "undo": f"kubectl taint node {node} {_REPURPOSED}-",

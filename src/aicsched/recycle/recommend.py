@@ -73,7 +73,9 @@ class Recommendation:
         dict
             Tuples become lists.
         """
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
 
 def _age_years(node: Node, now_s: int) -> float:
@@ -89,10 +91,14 @@ def _age_years(node: Node, now_s: int) -> float:
 
 def _condition(seen: Evidence, age_years: float, rules: RecycleRules) -> tuple[str, tuple[str, ...]]:
     if seen.days < rules.min_days or seen.coverage_share < rules.min_coverage_share:
-        why = f"{seen.coverage_share:.0%} of {seen.days:g} days seen; {rules.min_coverage_share:.0%} of {rules.min_days:g} are needed"
+        needed = f"{rules.min_coverage_share:.0%} of {rules.min_days:g} are needed"
+        why = f"{seen.coverage_share:.0%} of {seen.days:g} days seen; {needed}"
         return "unknown", (why,)
-    cpu = f"CPU mean {seen.mean_share:.1%}, P95 {seen.p95_share:.1%}, max {seen.max_share:.1%} over {seen.days:g} days"
-    quiet = not math.isnan(seen.network_mb_per_day) and seen.network_mb_per_day < rules.idle_network_mb_per_day
+    shares = f"mean {seen.mean_share:.1%}, P95 {seen.p95_share:.1%}, max {seen.max_share:.1%}"
+    cpu = f"CPU {shares} over {seen.days:g} days"
+    quiet = (
+        not math.isnan(seen.network_mb_per_day) and seen.network_mb_per_day < rules.idle_network_mb_per_day
+    )
     if seen.p95_share < rules.idle_p95_share and seen.max_share < rules.idle_max_share and quiet:
         return "idle", (cpu, f"{seen.network_mb_per_day:.1f} MB a day on the network")
     if not math.isnan(age_years) and age_years >= rules.obsolete_years:
@@ -104,12 +110,15 @@ def _condition(seen: Evidence, age_years: float, rules: RecycleRules) -> tuple[s
 
 def _band(power_w: float, region: Region, met: Band) -> Band:
     low, mid, high = (
-        running_g_per_year(power_w * off, region.pue, g_per_kwh) for off, g_per_kwh in zip(_POWER_SPREAD, met, strict=True)
+        running_g_per_year(power_w * off, region.pue, g_per_kwh)
+        for off, g_per_kwh in zip(_POWER_SPREAD, met, strict=True)
     )
     return low, mid, high
 
 
-def _replacement(node: Node, region: Region, seen: Evidence, met: Band, rules: RecycleRules) -> tuple[Band, tuple[float | None, ...], str]:
+def _replacement(
+    node: Node, region: Region, seen: Evidence, met: Band, rules: RecycleRules
+) -> tuple[Band, tuple[float | None, ...], str]:
     """Compare a node with its share of a new machine of the newest family that does the same work."""
     newest = max(families().values(), key=lambda item: item.launched)
     old = family_power(node.cpu_family)
@@ -117,7 +126,9 @@ def _replacement(node: Node, region: Region, seen: Evidence, met: Band, rules: R
     speed = (newest.ops_per_w * newest.max_w_per_vcpu) / (old.ops_per_w * old.max_w_per_vcpu)
     threads = node.vcpus / max(speed, 1e-9)
     old_w = node.idle_w + (node.max_w - node.idle_w) * seen.mean_share
-    new_w = threads * (newest.idle_w_per_vcpu + (newest.max_w_per_vcpu - newest.idle_w_per_vcpu) * seen.mean_share)
+    new_w = threads * (
+        newest.idle_w_per_vcpu + (newest.max_w_per_vcpu - newest.idle_w_per_vcpu) * seen.mean_share
+    )
     saved = _band(max(0.0, old_w - new_w), region, met)
     # The new machine is shared: this node bears its threads' part of a 256-thread server.
     embodied_g = node.embodied_kg * 1000.0 * threads / 256.0
@@ -128,19 +139,28 @@ def _replacement(node: Node, region: Region, seen: Evidence, met: Band, rules: R
     return saved, years, newest.family
 
 
-def _judge(  # noqa: PLR0913, PLR0917 - one parameter per fact
+def _judge(
     node: Node, region: Region, seen: Evidence, met: Band, now_s: int, rules: RecycleRules, headroom: Headroom
 ) -> Recommendation:
     condition, reasons = _condition(seen, _age_years(node, now_s), rules)
     nothing: Band = (0.0, 0.0, 0.0)
-    facts: dict[str, Any] = {"node": node.name, "region": node.region, "condition": condition, "evidence": seen}
+    facts: dict[str, Any] = {
+        "node": node.name,
+        "region": node.region,
+        "condition": condition,
+        "evidence": seen,
+    }
     if condition in {"unknown", "in use"}:
         refusals = ("missing data is unknown, never idle",) if condition == "unknown" else ()
-        return Recommendation(**facts, disposition="keep", saved_g_per_year=nothing, reasons=reasons, refusals=refusals)
+        return Recommendation(
+            **facts, disposition="keep", saved_g_per_year=nothing, reasons=reasons, refusals=refusals
+        )
     forbidden = protections(node)
     if condition == "under-used":
         spare = 1.0 - seen.p95_share
-        work = f"low-priority batch work of up to {spare * node.vcpus:.0f} threads and {node.memory_gib:.0f} GiB"
+        work = (
+            f"low-priority batch work of up to {spare * node.vcpus:.0f} threads and {node.memory_gib:.0f} GiB"
+        )
         # Filling it saves the idle power that another machine would need for the same work.
         saved = _band(node.idle_w * spare, region, met)
         return Recommendation(
@@ -155,7 +175,9 @@ def _judge(  # noqa: PLR0913, PLR0917 - one parameter per fact
         return _obsolete(facts, node, region, seen, met, rules, reasons, forbidden)
     refusals = forbidden + headroom.refusals(node)
     if refusals:
-        return Recommendation(**facts, disposition="tag", saved_g_per_year=nothing, reasons=reasons, refusals=refusals)
+        return Recommendation(
+            **facts, disposition="tag", saved_g_per_year=nothing, reasons=reasons, refusals=refusals
+        )
     headroom.give_up(node)
     saved = _band(node.idle_w, region, met)
     return Recommendation(**facts, disposition="decommission", saved_g_per_year=saved, reasons=reasons)
@@ -181,7 +203,9 @@ def _obsolete(  # noqa: PLR0913, PLR0917 - one parameter per fact
         disposition="tag" if pays else "keep",
         saved_g_per_year=saved if pays and not forbidden else (0.0, 0.0, 0.0),
         break_even_years=years,
-        reasons=(*reasons, words, "to be replaced at the next purchase, once its work has moved") if pays else (*reasons, words),
+        reasons=(*reasons, words, "to be replaced at the next purchase, once its work has moved")
+        if pays
+        else (*reasons, words),
         refusals=forbidden if pays else (),
     )
 
@@ -234,7 +258,11 @@ def recommend(
         region = regions[node.region]
         if region.grid_zone not in g_per_kwh_by_zone:
             msg = f"there is no intensity for grid zone '{region.grid_zone}'"
-            raise InputError(msg, hint=did_you_mean(region.grid_zone, g_per_kwh_by_zone), value=region.grid_zone)
+            raise InputError(
+                msg, hint=did_you_mean(region.grid_zone, g_per_kwh_by_zone), value=region.grid_zone
+            )
         met = g_per_kwh_by_zone[region.grid_zone]
         made.append(_judge(node, region, evidence_of(found, node.name), met, now_s, rules, headroom))
-    return tuple(sorted(made, key=lambda item: (-item.saved_g_per_year[1], item.disposition == "keep", item.node)))
+    return tuple(
+        sorted(made, key=lambda item: (-item.saved_g_per_year[1], item.disposition == "keep", item.node))
+    )

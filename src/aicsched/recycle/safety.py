@@ -81,7 +81,9 @@ def protections(node: Node) -> tuple[str, ...]:
         Reasons; empty when nothing forbids it.
     """
     labels = dict(node.labels)
-    found = [why for name, why in _PROTECTED.items() if labels.get(name, "false").lower() not in {"false", ""}]
+    found = [
+        why for name, why in _PROTECTED.items() if labels.get(name, "false").lower() not in {"false", ""}
+    ]
     if labels.get("storage") == "local":
         found.append("keeps data on local disks")
     if labels.get("role") in {"standby", "disaster-recovery"}:
@@ -137,7 +139,7 @@ class Headroom:
         demand = sum(self._demand(item) for item in (*others, node))
         needed = demand * (1 + self.rules.headroom_share)
         if needed > threads:
-            return (f"its region would hold {threads:g} threads after one more loss, {needed:.0f} are needed at P95",)
+            return (f"its region would keep {threads:g} threads after one more loss; P95 needs {needed:.0f}",)
         return ()
 
     def _demand(self, node: Node) -> float:
