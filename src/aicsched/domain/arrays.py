@@ -32,12 +32,12 @@ __all__ = ["forecast_frame", "frame_from_series", "placement_frame", "series_fro
 _VALUE: Final = "value_g_per_kwh"
 
 
-def to_epoch_s(times: pd.DatetimeIndex | pd.Series[Any]) -> NDArray[np.int64]:
+def to_epoch_s(times: pd.Index[Any] | pd.Series[Any]) -> NDArray[np.int64]:
     """Turn pandas times of any resolution into whole seconds since the epoch.
 
     Parameters
     ----------
-    times : DatetimeIndex or Series
+    times : Index or Series
         With a time zone.
 
     Returns
@@ -156,7 +156,15 @@ def _zone_rows(frame: pd.DataFrame, zone: str | None) -> tuple[pd.DataFrame, str
     return frame[frame["grid_zone"] == zone], zone
 
 
-def _qualities(rows: pd.DataFrame, time_s: NDArray[np.int64]) -> NDArray[np.float64] | None:
+def _kind(rows: pd.DataFrame) -> IntensityKind:
+    said = _only(rows, "kind", IntensityKind.AVERAGE)
+    if said not in set(IntensityKind):
+        msg = f"'{said}' is no kind of intensity"
+        raise InputError(msg, hint="use average or marginal", value=said)
+    return IntensityKind(said)
+
+
+def _qualities(rows: pd.DataFrame, time_s: NDArray[np.int64]) -> NDArray[np.int8] | None:
     if "quality" not in rows.columns:
         return None
     codes = {item.name.lower(): float(item) for item in Quality}
@@ -167,7 +175,7 @@ def _qualities(rows: pd.DataFrame, time_s: NDArray[np.int64]) -> NDArray[np.floa
     laid = lay_on_grid(
         time_s, np.array([codes[str(item)] for item in rows["quality"]]), "the frame's quality"
     )[1]
-    return np.where(np.isnan(laid), float(Quality.MISSING), laid)
+    return np.where(np.isnan(laid), float(Quality.MISSING), laid).astype(np.int8)
 
 
 def series_from_frame(
@@ -227,7 +235,7 @@ def series_from_frame(
     grid, laid, _ = lay_on_grid(time_s, values, f"the frame's zone {name}")
     return CarbonSeries(
         grid_zone=name,
-        kind=kind or IntensityKind(_only(rows, "kind", IntensityKind.AVERAGE)),
+        kind=kind or _kind(rows),
         slots=grid,
         values_g_per_kwh=laid,
         source=source or _only(rows, "source", "frame"),

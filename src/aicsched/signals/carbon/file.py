@@ -17,15 +17,17 @@ import numpy as np
 
 from aicsched.domain.carbon import MAX_INTENSITY_G_PER_KWH, CarbonSeries, IntensityKind
 from aicsched.domain.columns import PARQUET, epoch_seconds, numbers, read_columns, texts
-from aicsched.errors import InputError, SignalGap, SignalInvalid, SlotError, UnitError, did_you_mean
+from aicsched.domain.regular import lay_on_grid
+from aicsched.errors import InputError, SignalInvalid, UnitError, did_you_mean
 from aicsched.signals.base import refuse_unknown_zone
-from aicsched.slots import SlotGrid, format_time
 from aicsched.units import intensity_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from aicsched.slots import SlotGrid
 
 __all__ = ["FileCarbon"]
 
@@ -51,7 +53,6 @@ _PLAIN: Final = ("value", "values")
 _UNIT: Final = re.compile(r"(?<![a-z])(k?g|t|lbs?|mg)_?(co2(eq|e)?)?_?(per|/)_?([kmg]?wh|mj)")
 _MARGINAL: Final = re.compile(r"marginal|moer")
 _LISTED: Final = 8
-_GAP_LIMIT_SHARE: Final = 0.25
 # Below this median a series is in kg/kWh or t/MWh: the cleanest grids of the world stand at 10 to 30 g/kWh.
 _IMPLAUSIBLE_MEDIAN_G_PER_KWH: Final = 2.0
 
@@ -202,7 +203,7 @@ class FileCarbon:
         for zone in dict.fromkeys(zone_of_row.tolist()):
             rows = zone_of_row == zone
             where = f"'{name}' zone {zone}"
-            grid, filled, notes = _on_grid(time_s[rows], values[rows], where)
+            grid, filled, notes = lay_on_grid(time_s[rows], values[rows], where)
             _refuse_implausible(filled, where, told=told)
             series = CarbonSeries(
                 grid_zone=zone, kind=kind, slots=grid, values_g_per_kwh=filled, source=f"file:{name}#{chosen}"
@@ -261,44 +262,6 @@ def _time_column(columns: dict[str, Any], name: str) -> str:
         return stamps[0]
     msg = f"'{name}' has no time column (its columns are {', '.join(list(columns)[:_LISTED])})"
     raise InputError(msg, hint=f"name it 'time' (known names: {', '.join(_TIMES[:5])})", value=list(columns))
-
-
-def _on_grid(
-    time_s: NDArray[np.int64], values: NDArray[np.float64], where: str
-) -> tuple[SlotGrid, NDArray[np.float64], tuple[str, ...]]:
-    """Sort rows, drop equal duplicates, and lay them on a regular grid with NaN in the gaps."""
-    notes: list[str] = []
-    order = np.argsort(time_s, kind="stable")
-    if (np.diff(time_s) < 0).any():
-        notes.append("sorted")
-    time_s, values = time_s[order], values[order]
-    again = np.flatnonzero(np.diff(time_s) == 0)
-    if len(again):
-        same = (values[again] == values[again + 1]) | (np.isnan(values[again]) & np.isnan(values[again + 1]))
-        if not same.all():
-            when = format_time(int(time_s[again[~same][0]]))
-            msg = f"{where} has two different values for {when}"
-            raise SignalInvalid(msg, hint="keep one row a slot", value=when)
-        notes.append(f"duplicates:{len(again)}")
-        time_s, values = np.delete(time_s, again + 1), np.delete(values, again + 1)
-    step_s = int(np.median(np.diff(time_s))) if len(time_s) > 1 else 3600
-    index, rest = np.divmod(time_s - time_s[0], step_s)
-    if rest.any():
-        row = int(np.argmax(rest != 0))
-        off, first = format_time(int(time_s[row])), format_time(int(time_s[0]))
-        msg = f"{where}: {off} is off the grid of {step_s} s slots from {first}"
-        raise SlotError(msg, hint="resample to equal steps, for example hourly means", value=int(time_s[row]))
-    grid = SlotGrid(int(time_s[0]), step_s, int(index[-1]) + 1)
-    # Counted before anything is laid out: two rows a century apart must not ask for the memory between them.
-    missing = len(grid) - int((~np.isnan(values)).sum())
-    if missing > _GAP_LIMIT_SHARE * len(grid):
-        msg = f"{where}: {missing} of {len(grid)} slots are missing"
-        raise SignalGap(msg, hint="give a file with fewer gaps, or a shorter period", value=missing)
-    if missing:
-        notes.append(f"gaps:{missing}")
-    laid = np.full(len(grid), np.nan)
-    laid[index] = values
-    return grid, laid, tuple(notes)
 
 
 def _refuse_implausible(values: NDArray[np.float64], where: str, *, told: bool) -> None:
