@@ -18,7 +18,8 @@ from aicsched.errors import LedgerError
 def decision(name: str, subject: str, region: str = "de", **changes: Any) -> Decision:
     facts: dict[str, Any] = {
         "decision_id": name, "decided_at_s": 0, "kind": "place", "subject": subject, "region": region,
-        "start_s": 100, "end_s": 200, "energy_kwh": 2.0, "operational_g": 30.0, "embodied_g": 5.0, "counterfactual_g": 50.0,
+        "start_s": 100, "end_s": 200,
+        "energy_kwh": 2.0, "operational_g": 30.0, "embodied_g": 5.0, "counterfactual_g": 50.0,
         "intensity_kind": "average", "policy": "optimal", "reason": "r",
     }  # fmt: skip
     return Decision(**facts | changes)

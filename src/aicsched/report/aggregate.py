@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from aicsched.domain.placement import Placement
     from aicsched.report.model import ReportData
 
-__all__ = ["emissions_by_region_g", "emissions_by_slot_g", "intensity_g_per_kwh", "region_order", "telling_zones", "work_vcpus"]
+__all__ = [
+    "emissions_by_region_g",
+    "emissions_by_slot_g",
+    "intensity_g_per_kwh",
+    "region_order",
+    "telling_zones",
+    "work_vcpus",
+]
 
 
 def region_order(data: ReportData) -> tuple[str, ...]:

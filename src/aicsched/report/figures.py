@@ -15,8 +15,8 @@ from aicsched.report.aggregate import (
     telling_zones,
     work_vcpus,
 )
-from aicsched.report.style import AFTER, BAND, BEFORE, INK, OTHER, PAST, draw
-from aicsched.report.words import mass_unit, policy_name
+from aicsched.report.style import AFTER, BAND, BEFORE, INK, INTENSITY, OTHER, PAST, draw
+from aicsched.report.words import mass_unit, policy_name, short
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def draw_all(data: ReportData) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``forecast``, ``placement``, ``regions``, ``hourly`` and, with points on the front, ``pareto``: SVG texts.
+        SVG texts by name: ``placement``, ``regions``, ``hourly``, ``forecast`` and, with points on
+        the front, ``pareto``.
     """
     made = {
         "placement": placement_map(data),
@@ -62,7 +63,7 @@ def draw_all(data: ReportData) -> dict[str, str]:
 def _days(axes: Axes, start_s: int, end_s: int, *, most: int) -> None:
     """Label the UTC midnights of a time axis in hours since `start_s`."""
     first = -(-start_s // (_DAY_H * HOUR_S))
-    last = end_s // (_DAY_H * HOUR_S)
+    last = (end_s - 1) // (_DAY_H * HOUR_S)  # a label at the very end would run into the neighbour
     every = max(1, -(-(last - first + 1) // most))
     days = range(first, last + 1, every)
     axes.set_xticks([(day * _DAY_H * HOUR_S - start_s) / HOUR_S for day in days])
@@ -71,12 +72,14 @@ def _days(axes: Axes, start_s: int, end_s: int, *, most: int) -> None:
     axes.set_xlim(0, (end_s - start_s) / HOUR_S)
 
 
-def _cut(series: CarbonSeries | None, start_s: int, end_s: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return centres of slots [h since start_s] and values inside a window."""
+def _cut(
+    series: CarbonSeries | None, origin_s: int, start_s: int, end_s: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return centres of slots [h since origin_s] and values inside a window."""
     if series is None:
         return np.array([]), np.array([])
     part = series.window(series.slots.between(start_s, end_s))
-    return (part.slots.starts_s() + part.slots.step_s / 2 - start_s) / HOUR_S, part.values_g_per_kwh
+    return (part.slots.starts_s() + part.slots.step_s / 2 - origin_s) / HOUR_S, part.values_g_per_kwh
 
 
 # ---------------------------------------------------------------- forecasts
@@ -110,8 +113,8 @@ def forecast_fan(data: ReportData) -> str:
 def _fan(axes: Axes, data: ReportData, zone: str, *, first: bool) -> None:
     forecast = data.forecasts[zone]
     start_s, end_s = data.now_s - PAST_H * HOUR_S, forecast.slots.end_s
-    x_past, past = _cut(data.history.get(zone), start_s, data.now_s)
-    x_next, actual = _cut(data.future.get(zone), data.now_s, end_s)
+    x_past, past = _cut(data.history.get(zone), start_s, start_s, data.now_s)
+    x_next, actual = _cut(data.future.get(zone), start_s, data.now_s, end_s)
     x_forecast = (forecast.slots.starts_s() + forecast.slots.step_s / 2 - start_s) / HOUR_S
     axes.plot(x_past, past, color=PAST, linewidth=1.0)
     top = [forecast.mean_g_per_kwh, past, actual]
@@ -124,7 +127,7 @@ def _fan(axes: Axes, data: ReportData, zone: str, *, first: bool) -> None:
     axes.axvline(PAST_H, color=INK, linewidth=0.8)
     peak = max(float(np.nanmax(item)) for item in top if item.size and not np.isnan(item).all())
     axes.set_ylim(0, peak * (1.3 if first else 1.12) or 1.0)
-    axes.set_title(f"{zone}  ({_regions_in(data, zone)})")
+    axes.set_title(short(f"{zone}  ({_regions_in(data, zone)})", 46))
     axes.set_ylabel("g CO2e per kWh")
     _days(axes, start_s, end_s, most=7)
     if first:
@@ -139,7 +142,9 @@ def _name_lines(axes: Axes, *, known: bool, end_h: float) -> None:
     """Name the lines once, in the free strip above them."""
     at = axes.get_xaxis_transform()
     axes.text(PAST_H - 3, 0.97, "measured past", color=PAST, ha="right", va="top", transform=at, fontsize=8.5)
-    axes.text(PAST_H + 3, 0.97, "forecast, 80 % band", color=AFTER, ha="left", va="top", transform=at, fontsize=8.5)
+    axes.text(
+        PAST_H + 3, 0.97, "forecast, 80 % band", color=AFTER, ha="left", va="top", transform=at, fontsize=8.5
+    )
     if known:
         axes.text(end_h, 0.86, "what happened", color=OTHER, ha="right", va="top", transform=at, fontsize=8.5)
 
@@ -159,52 +164,64 @@ def placement_map(data: ReportData) -> str:
         SVG; a row a region, cleanest on top, its colour the intensity, its height the work.
     """
     regions = region_order(data)
-    height = 0.36 * len(regions) + 1.35
+    height = 0.36 * len(regions) + 1.15
 
     def paint(figure: Figure) -> None:
         plans = [("Before: every job at once at home", data.no_wait), ("After: the plan", data.placement)]
         shown = [(title, plan) for title, plan in plans if plan is not None]
         tops = np.max([work_vcpus(data, plan, regions).max(axis=1) for _, plan in shown], axis=0)
+        names = [short(name) for name in regions]
         room = np.array([data.fleet.region(name).capacity_vcpus for name in regions])
         width = (0.985 - 0.13) / len(shown)
-        box = (0.78 / height, (height - 1.35) / height)
+        box = (0.78 / height, (height - 1.15) / height)
         for index, (title, plan) in enumerate(shown):
             axes = figure.add_axes((0.13 + index * width, box[0], width - 0.012, box[1]))
-            image = _map(axes, data, plan, regions, np.maximum(tops, room))
+            _map(axes, data, plan, regions, np.maximum(tops, room))
             axes.set_title(title)
-            axes.set_yticks(np.arange(len(regions)) + 0.5, regions if index == 0 else [""] * len(regions))
-        _colour_key(figure, image, height)
+            axes.set_yticks(np.arange(len(regions)) + 0.5, names if index == 0 else [""] * len(regions))
+        _colour_key(figure, float(intensity_g_per_kwh(data, regions).max()) or 1.0, height)
 
-    return draw("placement", "Work per region and hour, before and after, over carbon intensity", (WIDTH_IN, height), paint)
+    return draw(
+        "placement",
+        "Work per region and hour, before and after, over carbon intensity",
+        (WIDTH_IN, height),
+        paint,
+    )
 
 
-def _map(axes: Axes, data: ReportData, plan: Placement, regions: tuple[str, ...], full: NDArray[np.float64]) -> Any:  # noqa: ANN401
+def _map(
+    axes: Axes, data: ReportData, plan: Placement, regions: tuple[str, ...], full: NDArray[np.float64]
+) -> None:
     slots = plan.slots
     span_h = len(slots) * slots.step_h
     grams = intensity_g_per_kwh(data, regions)
-    image = axes.imshow(
-        grams, aspect="auto", interpolation="none", cmap="YlOrBr", extent=(0, span_h, len(regions), 0),
-        vmin=0, vmax=float(grams.max()) * 1.15 or 1.0,
+    axes.imshow(
+        grams, aspect="auto", interpolation="none", cmap=INTENSITY, extent=(0, span_h, len(regions), 0),
+        vmin=0, vmax=float(grams.max()) or 1.0,
     )  # fmt: skip
     work = work_vcpus(data, plan, regions) / np.where(full > 0, full, 1.0)[:, None]
     edges_h = np.arange(len(slots) + 1) * slots.step_h
     for row, share in enumerate(work):
         base = row + 0.96
-        axes.fill_between(
-            edges_h, base, base - 0.86 * np.append(share, share[-1]), step="post", color=INK, alpha=0.85, linewidth=0
+        axes.stairs(
+            base - 0.86 * share, edges_h, baseline=base, fill=True, color=INK, alpha=0.85, linewidth=0
         )
     axes.hlines(np.arange(1, len(regions)), 0, span_h, color="white", linewidth=1.6)
     axes.set_ylim(len(regions), 0)
     axes.grid(visible=False)
     _days(axes, slots.start_s, slots.end_s, most=6)
-    return image
 
 
-def _colour_key(figure: Figure, image: Any, height_in: float) -> None:  # noqa: ANN401
+def _colour_key(figure: Figure, peak_g_per_kwh: float, height_in: float) -> None:
     axes = figure.add_axes((0.13, 0.36 / height_in, 0.2, 0.1 / height_in))
-    bar = figure.colorbar(image, cax=axes, orientation="horizontal")
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    axes.imshow(
+        np.linspace(0, 1, 64)[None, :], aspect="auto", cmap=INTENSITY, extent=(0, peak_g_per_kwh, 0, 1)
+    )
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8, size=0)
+    axes.locator_params(axis="x", nbins=4)
     figure.text(0.345, 0.41 / height_in, "g CO2e per kWh (forecast)", va="center", fontsize=8.5, color=PAST)
     note = "black: vCPUs at work, a full row is the region's capacity"
     figure.text(0.985, 0.41 / height_in, note, va="center", ha="right", fontsize=8.5, color=INK)
@@ -225,14 +242,14 @@ def region_bars(data: ReportData) -> str:
         SVG.
     """
     regions = region_order(data)
-    height = 0.4 * len(regions) + 0.85
+    height = 0.4 * len(regions) + 0.58
     after = emissions_by_region_g(data.placement, regions)
     before = None if data.no_wait is None else emissions_by_region_g(data.no_wait, regions)
     peak_g = float(max(after.max(), 0.0 if before is None else before.max()))
     unit, divisor = mass_unit(peak_g)
 
     def paint(figure: Figure) -> None:
-        axes = figure.add_axes((0.13, 0.5 / height, 0.78, (height - 0.85) / height))
+        axes = figure.add_axes((0.13, 0.5 / height, 0.855, (height - 0.58) / height))
         rows = np.arange(len(regions))
         series = [(after, AFTER, "after", 0.19)]
         if before is not None:
@@ -243,7 +260,7 @@ def region_bars(data: ReportData) -> str:
                 label = f"{value_g / divisor:,.1f}" + (f" {unit} {name}" if row == 0 else "")
                 axes.text(value_g / divisor + peak_g / divisor * 0.006, row + shift, label, va="center",
                           fontsize=8, color=PAST if colour == BEFORE else AFTER)  # fmt: skip
-        axes.set_yticks(rows, regions)
+        axes.set_yticks(rows, [short(name) for name in regions])
         axes.set_ylim(len(regions) - 0.5, -0.5)
         axes.set_xlim(0, peak_g / divisor * 1.08 or 1.0)
         axes.grid(visible=False, axis="y")
@@ -303,8 +320,12 @@ def pareto_front(data: ReportData) -> str:
         SVG.
     """
     front = sorted(data.pareto, key=lambda point: point.mean_delay_h)
-    points = [(plan.policy, data.mean_delay_h.get(plan.policy), plan.total_g) for plan in data.baselines.values()]
-    points.append((data.placement.policy, data.mean_delay_h.get(data.placement.policy), data.placement.total_g))
+    points = [
+        (plan.policy, data.mean_delay_h.get(plan.policy), plan.total_g) for plan in data.baselines.values()
+    ]
+    points.append(
+        (data.placement.policy, data.mean_delay_h.get(data.placement.policy), data.placement.total_g)
+    )
     known = [(name, delay_h, total_g) for name, delay_h, total_g in points if delay_h is not None]
     peak_g = max([point.total_g for point in front] + [total_g for _, _, total_g in known])
     unit, divisor = mass_unit(peak_g)
@@ -323,8 +344,8 @@ def pareto_front(data: ReportData) -> str:
         axes.set_xlabel("mean wait of a job beyond its own length [h]")
         axes.set_ylabel(f"{unit} CO2e (forecast)")
         middle = len(front) // 2
-        axes.text(waits[middle], bounds[middle] * 0.9, "no plan can lie here (proven bound)", color=PAST, va="top",
-                  ha="center", fontsize=8.5)  # fmt: skip
+        words = "no plan can lie here (proven bound)"
+        axes.text(waits[middle], bounds[middle] * 0.9, words, color=PAST, va="top", ha="center", fontsize=8.5)
         _mark_policies(axes, known, divisor, data.placement.policy)
 
     return draw("pareto", "Carbon against mean waiting time", (WIDTH_IN, 3.4), paint)
@@ -339,8 +360,10 @@ def _mark_policies(axes: Axes, known: list[tuple[str, float, float]], divisor: f
         chosen = name == plan
         y = total_g / divisor
         colour = AFTER if chosen else OTHER
-        axes.plot([delay_h], [y], marker="D" if chosen else "s", markersize=7 if chosen else 5.5, color=colour)
+        axes.plot(
+            [delay_h], [y], marker="D" if chosen else "s", markersize=7 if chosen else 5.5, color=colour
+        )
         last = max(y, last + gap)
         label = f"{policy_name(name)}: {y:,.1f}"
-        axes.annotate(label, (delay_h, y), (delay_h + axes.get_xlim()[1] * 0.012, last), va="center", color=colour,
-                      weight="bold" if chosen else "normal")  # fmt: skip
+        weight = "bold" if chosen else "normal"
+        axes.text(delay_h + axes.get_xlim()[1] * 0.012, last, label, va="center", color=colour, weight=weight)

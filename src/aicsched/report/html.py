@@ -65,7 +65,11 @@ def headline(data: ReportData) -> str:
             f"{mass(abs(saved_g))} ({percent(abs(share), 0)}) {less} than starting every job at once at home"
         )
     gap = data.placement.certificate.gap
-    proof = "without a proven bound" if gap == float("inf") else f"and provably within {percent(gap, 2)} of the best possible plan"
+    proof = (
+        "without a proven bound"
+        if gap == float("inf")
+        else f"and provably within {percent(gap, 2)} of the best possible plan"
+    )
     return f"{start}, {proof}."
 
 
@@ -89,7 +93,13 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         made.append((f"{number(delay_h)} h", "mean wait of a job", "every deadline is kept"))
     energy_kwh = sum(item.energy_kwh for item in data.decisions)
     embodied_g = sum(item.embodied_g for item in data.decisions)
-    made.append((number(len(data.jobs), 0), "jobs placed", f"{number(energy_kwh, 0)} kWh, embodied share {mass(embodied_g)}"))
+    made.append(
+        (
+            number(len(data.jobs), 0),
+            "jobs placed",
+            f"{number(energy_kwh, 0)} kWh, embodied share {mass(embodied_g)}",
+        )
+    )
     return made
 
 
@@ -102,24 +112,27 @@ def _captions(data: ReportData) -> dict[str, str]:
     made_up = " Synthetic data." if data.synthetic else ""
     hours = "hour" if slots.step_h == 1 else f"{slots.step_h:g} h slot"
     expected = f"Expected by the forecast ({models}, {kind} intensity); {period}.{made_up}"
+    band = "; orange: what happened, not known to the plan." if data.future else "."
     return {
-        "placement": f"Each row is a region, the cleanest grid on top. Colour: expected {kind} carbon intensity of each "
-        f"{hours}; black: vCPUs at work. {expected}",
-        "regions": f"Operational and transfer emissions of all {len(data.jobs)} jobs by the region they run in. {expected}",
+        "placement": "Each row is a region, the cleanest grid on top. Colour: expected carbon intensity of "
+        f"each {hours}; black: vCPUs at work. {expected}",
+        "regions": f"Operational and transfer emissions of all {len(data.jobs):,} jobs by the region where they "
+        f"run. {expected}",
         "hourly": f"Emissions of all regions together. {expected}",
-        "pareto": "Each dot is a plan in which jobs may use less of their slack; below the dashed line no plan exists. "
-        f"Squares: published greedy policies with equal deadlines and capacity. {expected}",
-        "forecast": f"The grid zones to and from which most work moves. Grey: the past {PAST_H // 24} days; blue: forecast by "
-        f"{models} made at {clock(data.now_s, year=True)}; band: 80 % of outcomes are expected inside"
-        + ("; orange: what happened, not known to the plan." if data.future else ".")
-        + made_up,
+        "pareto": "Each dot is a plan in which jobs may use less of their slack; below the dashed line no "
+        "plan exists. Squares: published greedy policies with equal deadlines and capacity. " + expected,
+        "forecast": "The grid zones to and from which most work moves. "
+        f"Grey: the past {PAST_H // 24} days; blue: forecast by {models} made at "
+        f"{clock(data.now_s, year=True)}; band: 80 % of outcomes are expected inside{band}{made_up}",
     }
 
 
 def _sections(data: ReportData) -> dict[str, Any]:
     best = tables.candidates(data.best, "Least carbon") if data.best else None
     worst = tables.candidates(data.worst, "Most carbon") if data.worst else None
-    backends = tables.candidates(data.backends, "Quantum, neuromorphic and edge systems") if data.backends else None
+    backends = (
+        tables.candidates(data.backends, "Quantum, neuromorphic and edge systems") if data.backends else None
+    )
     return {
         "policies": tables.policies(data),
         "decisions": tables.decisions(data),
@@ -193,5 +206,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
         if partial:
             Path(partial).unlink(missing_ok=True)
         msg = f"can't write the report {target}: {error.strerror or error}"
-        raise OutputError(msg, hint="give a folder that exists and may be written", value=str(target)) from error
+        raise OutputError(
+            msg, hint="give a folder that exists and may be written", value=str(target)
+        ) from error
     return target

@@ -73,7 +73,9 @@ def policies(data: ReportData) -> Table:
     saved = [1 - plan.total_g / base_g if base_g else None for plan in plans]
     actual = [data.realised_g.get(name) for name in names]
     actual_base_g = data.realised_g.get(NO_WAIT)
-    actual_saved = [None if value is None or not actual_base_g else 1 - value / actual_base_g for value in actual]
+    actual_saved = [
+        None if value is None or not actual_base_g else 1 - value / actual_base_g for value in actual
+    ]
     rows = _rows(
         [policy_name(name) for name in names],
         _column([plan.total_g for plan in plans], divisor),
@@ -84,10 +86,13 @@ def policies(data: ReportData) -> Table:
     )
     refused = tuple((policy_name(name), "no feasible plan", "", "", "", "") for name in sorted(data.unplaced))
     columns = (
-        ("Policy", "name"), (f"Expected [{unit} CO2e]", "number"), ("less than no-wait", "number"),
-        (f"Actual [{unit} CO2e]", "number"), ("less than no-wait", "number"), ("Mean wait [h]", "number"),
+        ("Policy", "name"), (f"Expected [{unit} CO2e]", "number"), ("saved", "number"),
+        (f"Actual [{unit} CO2e]", "number"), ("saved", "number"), ("Mean wait [h]", "number"),
     )  # fmt: skip
-    caption = "The same jobs under each policy, with equal deadlines and capacity; actual = by measured intensities"
+    caption = (
+        "The same jobs, deadlines and capacity under each policy; "
+        "actual = by measured intensities, saved = against no-wait"
+    )
     strong = names.index(data.placement.policy)
     return Table(caption=caption, columns=columns, rows=rows + refused, strong=strong)
 
@@ -123,7 +128,7 @@ def decisions(data: ReportData) -> Table:
         (f"Emits [{unit}]", "number"), (f"No-wait [{unit}]", "number"), (f"Avoids [{unit}]", "number"),
         ("Reason", "text"),
     )  # fmt: skip
-    caption = "One row a job; avoided = the same job under no-wait minus the plan; operational and transfer emissions"
+    caption = "A row a job, those that avoid most first; avoids = no-wait minus emits, moving data included"
     return Table(caption=caption, columns=columns, rows=rows)
 
 
@@ -188,7 +193,10 @@ def accuracy(data: ReportData) -> Table:
     rows = tuple(
         (
             item.grid_zone,
-            *(number(item.mape_percent[day] if day < len(item.mape_percent) else None) for day in range(days)),
+            *(
+                number(item.mape_percent[day] if day < len(item.mape_percent) else None)
+                for day in range(days)
+            ),
             number(item.mae_g_per_kwh),
             percent(item.coverage80_share, 0),
             percent(item.concordance_share, 0),
@@ -244,4 +252,6 @@ def recycle(data: ReportData) -> Table:
     names = list(data.recycle[0]) if data.recycle else []
     rows = tuple(tuple(str(row.get(name, "")) for name in names) for row in data.recycle)
     columns = tuple((name, "name" if index == 0 else "text") for index, name in enumerate(names))
-    return Table(caption="Recommendations, nothing is applied without approval", columns=columns, rows=rows, first=20)
+    return Table(
+        caption="Recommendations, nothing is applied without approval", columns=columns, rows=rows, first=20
+    )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["clock", "column_digits", "mass", "mass_unit", "number", "percent", "policy_name"]
+__all__ = ["clock", "column_digits", "mass", "mass_unit", "number", "percent", "policy_name", "short"]
 
 MINUS: Final = "\u2212"
 THIN: Final = "\u202f"
-NOT_KNOWN: Final = "–"  # noqa: RUF001 - a dash is what stands for nothing in a table
+NOT_KNOWN: Final = "–"
 
 _POLICIES: Final = MappingProxyType(
     {
@@ -172,6 +172,32 @@ def mass(value_g: float | None) -> str:
     unit, divisor = mass_unit(value_g)
     shown = value_g / divisor
     return f"{number(shown, column_digits([shown]))}{THIN}{unit}"
+
+
+def short(name: str, most: int = 18) -> str:
+    """Shorten a name that would run out of its place in a picture.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+    most : int
+        Letters there is room for.
+
+    Returns
+    -------
+    str
+        The middle gives way, as names differ at their ends.
+
+    Examples
+    --------
+    >>> short("eu-north-1"), short("a-very-long-region-name-1")
+    ('eu-north-1', 'a-very-lo…n-name-1')
+    """
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[-tail:]}"
 
 
 def clock(epoch_s: float, *, year: bool = False) -> str:
