@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aicsched.errors import SlotError, UnknownZone, did_you_mean
-from aicsched.slots import format_time
+from aicsched.slots import HOUR_S, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
 
-__all__ = ["Met", "met_by_region", "scaled"]
+__all__ = ["Met", "met_by_region", "scaled", "slot_shares"]
 
 _LOW, _HIGH = 0.1, 0.9
 
@@ -41,28 +45,61 @@ class Met:
     synthetic: bool
 
 
-def _met(forecast: Forecast, start_s: int, duration_s: float) -> Met:
-    grid = forecast.slots
-    first = (start_s - grid.start_s) // grid.step_s
-    last = -(-(start_s - grid.start_s + int(duration_s)) // grid.step_s)
-    if first < 0 or last > len(grid):
-        msg = (
-            f"{forecast.grid_zone}: the forecast from {format_time(grid.start_s)} to {format_time(grid.end_s)} "
-            f"does not cover {duration_s / 3600:g} h from {format_time(start_s)}"
-        )
+def slot_shares(forecast: Forecast, start_s: float, duration_s: float) -> NDArray[np.float64]:
+    """Return which share of a run falls into each slot of a forecast.
+
+    Parameters
+    ----------
+    forecast : Forecast
+        With its grid.
+    start_s : float
+        Start of the run, seconds since the epoch.
+    duration_s : float
+        Its length [s], > 0.
+
+    Returns
+    -------
+    ndarray, shape (len(forecast.slots),)
+        Shares that add up to 1.
+
+    Raises
+    ------
+    SlotError
+        The run sticks out of the forecast.
+    """
+    grid, end_s = forecast.slots, start_s + duration_s
+    if start_s < grid.start_s or end_s > grid.end_s:
+        have = f"{format_time(grid.start_s)} to {format_time(grid.end_s)}"
+        wanted = f"{duration_s / HOUR_S:g} h from {format_time(start_s)}"
+        msg = f"{forecast.grid_zone}: the forecast from {have} does not cover {wanted}"
         raise SlotError(msg, hint="forecast a longer horizon, or shorten the request", value=start_s)
-    part = slice(first, max(last, first + 1))
-    mid = float(forecast.mean_g_per_kwh[part].mean())
+    starts_s = grid.starts_s()
+    overlap_s = np.minimum(starts_s + grid.step_s, end_s) - np.maximum(starts_s, start_s)
+    return np.maximum(overlap_s, 0.0) / duration_s
+
+
+def _met(forecast: Forecast, start_s: float, duration_s: float) -> Met:
+    shares = slot_shares(forecast, start_s, duration_s)
+    mid = max(0.0, float(shares @ forecast.mean_g_per_kwh))
+
+    def end(wanted: float, levels: list[float]) -> float:
+        # A forecast without that level lends the nearest one on the same side; without any, its centre.
+        if not levels:
+            return mid
+        return float(shares @ forecast.quantile(min(levels, key=lambda level: abs(level - wanted))))
+
     return Met(
-        low_g_per_kwh=min(mid, float(forecast.quantile(_LOW)[part].mean())),
+        low_g_per_kwh=min(mid, max(0.0, end(_LOW, [level for level in forecast.levels if level < 0.5]))),
         mid_g_per_kwh=mid,
-        high_g_per_kwh=max(mid, float(forecast.quantile(_HIGH)[part].mean())),
+        high_g_per_kwh=max(mid, end(_HIGH, [level for level in forecast.levels if level > 0.5])),
         source=f"{forecast.source} by {forecast.model}",
         synthetic=forecast.synthetic,
     )
 
 
-def met_by_region(fleet: Fleet, forecasts: Mapping[str, Forecast], start_s: int, duration_s: float) -> dict[str, Met]:
+def met_by_region(
+    fleet: Fleet, forecasts: Mapping[str, Forecast], start_s: float, duration_s: float
+) -> dict[str, Met]:
     """Return what a request meets in each region.
 
     Parameters
@@ -71,7 +108,7 @@ def met_by_region(fleet: Fleet, forecasts: Mapping[str, Forecast], start_s: int,
         Its regions.
     forecasts : mapping of str to Forecast
         Per grid zone.
-    start_s : int
+    start_s : float
         Start, seconds since the epoch.
     duration_s : float
         Length [s].
@@ -88,13 +125,15 @@ def met_by_region(fleet: Fleet, forecasts: Mapping[str, Forecast], start_s: int,
     SlotError
         A forecast doesn't cover the request.
     """
-    made: dict[str, Met] = {}
+    by_zone: dict[str, Met] = {}
     for region in fleet.regions:
-        if region.grid_zone not in forecasts:
-            msg = f"region '{region.name}' lies in grid zone '{region.grid_zone}', which has no forecast"
-            raise UnknownZone(msg, hint=did_you_mean(region.grid_zone, forecasts), value=region.grid_zone)
-        made[region.name] = _met(forecasts[region.grid_zone], start_s, duration_s)
-    return made
+        zone = region.grid_zone
+        if zone not in forecasts:
+            msg = f"region '{region.name}' lies in grid zone '{zone}', which has no forecast"
+            raise UnknownZone(msg, hint=did_you_mean(zone, forecasts), value=zone)
+        if zone not in by_zone:
+            by_zone[zone] = _met(forecasts[zone], start_s, duration_s)
+    return {region.name: by_zone[region.grid_zone] for region in fleet.regions}
 
 
 def scaled(met: Met, energy_kwh: float) -> tuple[float, float, float]:

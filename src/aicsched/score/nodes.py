@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.domain.score import ScoreCard, ScoreTerm
+from aicsched.footprint.embodied import amortised_g
 from aicsched.score.intensity import met_by_region
 from aicsched.score.request import Request, ScoreWeights
-from aicsched.score.slo_risk import breach_risk
-from aicsched.slots import HOUR_S
+from aicsched.score.slo_risk import Objectives, breach_risk, limit_shares
+from aicsched.score.utilisation import Utilisation, over_horizon
+from aicsched.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from aicsched.domain.fleet import Fleet, Node
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.telemetry import Telemetry
+    from aicsched.score.intensity import Met
 
     Array = NDArray[np.float64]
 
-__all__ = ["NodeArrays", "NodeTerms", "expected_load", "node_arrays", "node_terms", "score_nodes"]
+__all__ = ["NodeArrays", "NodeTerms", "node_arrays", "node_terms", "score_nodes"]
 
-# A machine below this use is taken as kept on for the request alone: it bears the idle power.
-EMPTY_SHARE: Final = 0.01
+# A machine below this mean use is taken as kept on for the request alone, and bears its idle power:
+# the idle limit of AWS Compute Optimizer is 5 % of CPU.
+EMPTY_SHARE: Final = 0.05
 # Power tables by CPU family scatter: the quartiles of SPECpower servers of one family lie about this far off.
 POWER_SPREAD_SHARE: Final = 0.15
-_HOURS_PER_DAY: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,8 +44,8 @@ class NodeArrays:
     ----------
     vcpus, memory_gib, idle_w, max_w, pue : ndarray, shape (n,)
         Facts of each node; PUE of its region.
-    mean_share, deviation_share : ndarray, shape (n,)
-        Expected utilisation without the request, and its deviation; NaN is unknown.
+    utilisation : Utilisation
+        How busy each will be without the request, and how much of that was measured.
     low_g_per_kwh, mid_g_per_kwh, high_g_per_kwh : ndarray, shape (n,)
         Intensity the request meets there.
     transfer_g, embodied_g_per_vcpu_h : ndarray, shape (n,)
@@ -54,8 +57,7 @@ class NodeArrays:
     idle_w: Array
     max_w: Array
     pue: Array
-    mean_share: Array
-    deviation_share: Array
+    utilisation: Utilisation
     low_g_per_kwh: Array
     mid_g_per_kwh: Array
     high_g_per_kwh: Array
@@ -69,9 +71,9 @@ class NodeTerms:
 
     Parameters
     ----------
-    operational_g, idle_share_g : ndarray, shape (3, n)
+    operational_g, idle_share_g, slo_risk_g : ndarray, shape (3, n)
         Low, mid and high [g].
-    transfer_g, embodied_g, slo_risk_g : ndarray, shape (n,)
+    transfer_g, embodied_g : ndarray, shape (n,)
         [g].
     slo_risk : ndarray, shape (n,)
         Probability that an objective breaks.
@@ -81,16 +83,17 @@ class NodeTerms:
 
     operational_g: Array
     idle_share_g: Array
+    slo_risk_g: Array
     transfer_g: Array
     embodied_g: Array
-    slo_risk_g: Array
     slo_risk: Array
     fits: NDArray[np.bool_]
 
     @property
     def total_g(self) -> Array:
         """Sum of the middle terms [g], shape (n,)."""
-        return self.operational_g[1] + self.idle_share_g[1] + self.transfer_g + self.embodied_g + self.slo_risk_g
+        middle = self.operational_g[1] + self.idle_share_g[1] + self.slo_risk_g[1]
+        return middle + self.transfer_g + self.embodied_g
 
 
 def node_terms(request: Request, nodes: NodeArrays, weights: ScoreWeights) -> NodeTerms:
@@ -112,79 +115,43 @@ def node_terms(request: Request, nodes: NodeArrays, weights: ScoreWeights) -> No
 
     Notes
     -----
-    Operational: (P(u + Δu) − P(u)) · PUE · I with P linear from idle to full load;
+    Operational: (P(u + Δu) - P(u)) · PUE · I with P linear from idle to full load;
     low and high take the intensity's band and a power that is 15 % off. A node in
     use would be on anyway; an empty one is kept on by the request, which then
-    bears its idle power.
+    bears its idle power. What was not measured could be anything: empty or not
+    with even odds, and its risk as `breach_risk` says, both ends in the band.
     """
-    hours = request.duration_s / HOUR_S
-    added = request.vcpus / nodes.vcpus
-    extra_kwh = added * (nodes.max_w - nodes.idle_w) * nodes.pue * hours / 1000.0
-    empty = nodes.mean_share < EMPTY_SHARE
-    idle_kwh = np.where(empty, nodes.idle_w * nodes.pue * hours / 1000.0, 0.0)
-    met = np.stack([nodes.low_g_per_kwh, nodes.mid_g_per_kwh, nodes.high_g_per_kwh])
-    off = np.array([1 - POWER_SPREAD_SHARE, 1.0, 1 + POWER_SPREAD_SHARE])[:, None]
-    risk = breach_risk(
-        nodes.mean_share + added,
-        nodes.deviation_share,
-        nodes.vcpus,
-        cpu_limit_share=weights.cpu_limit_share,
-        service_ms=weights.service_ms,
-        latency_limit_ms=weights.latency_limit_ms,
+    hours = request.duration_s / SECONDS_PER_HOUR
+    used = nodes.utilisation
+    coverage = np.minimum(used.coverage_share, 1.0)
+    unknown = 1 - coverage
+    g_per_w = (
+        nodes.pue
+        * hours
+        / 1000.0
+        * np.stack([nodes.low_g_per_kwh, nodes.mid_g_per_kwh, nodes.high_g_per_kwh])
     )
-    share = nodes.embodied_g_per_vcpu_h if weights.embodied == "sci" else np.zeros_like(added)
+    g_per_w *= np.array([1 - POWER_SPREAD_SHARE, 1.0, 1 + POWER_SPREAD_SHARE])[:, None]
+    empty = coverage * (used.mean_share < EMPTY_SHARE)
+    objectives = Objectives(weights.cpu_limit_share, weights.latency_limit_ms, weights.service_ms)
+    risk = breach_risk(
+        used.mean_share,
+        used.sd_share,
+        coverage,
+        extra_share=request.vcpus / nodes.vcpus,
+        limit_share=limit_shares(nodes.vcpus, objectives),
+    )
+    band = np.stack([np.maximum(risk - unknown, 0.0), risk, np.minimum(risk + unknown, 1.0)])
+    share = nodes.embodied_g_per_vcpu_h if weights.embodied == "sci" else np.zeros_like(risk)
     return NodeTerms(
-        operational_g=extra_kwh * met * off,
-        idle_share_g=idle_kwh * met * off,
+        operational_g=request.vcpus / nodes.vcpus * (nodes.max_w - nodes.idle_w) * g_per_w,
+        idle_share_g=nodes.idle_w * np.stack([empty, empty + 0.5 * unknown, empty + unknown]) * g_per_w,
+        slo_risk_g=band * weights.risk_g,
         transfer_g=nodes.transfer_g,
         embodied_g=share * request.vcpus * hours,
-        slo_risk_g=risk * weights.risk_g,
         slo_risk=risk,
         fits=(request.vcpus <= nodes.vcpus) & (request.memory_gib <= nodes.memory_gib),
     )
-
-
-def expected_load(
-    telemetry: Telemetry | None, nodes: Sequence[str], *, start_s: int, duration_s: float
-) -> tuple[Array, Array]:
-    """Return the utilisation that nodes are likely to have at a request's hours.
-
-    Parameters
-    ----------
-    telemetry : Telemetry or None
-        What was measured.
-    nodes : sequence of str
-        Which nodes.
-    start_s : int
-        Start of the request, seconds since the epoch.
-    duration_s : float
-        Its length [s].
-
-    Returns
-    -------
-    tuple of ndarray, shape (len(nodes),)
-        Mean and standard deviation over the past slots at the same hours of the
-        day; NaN for nodes without any.
-    """
-    mean = np.full(len(nodes), np.nan)
-    deviation = np.full(len(nodes), np.nan)
-    if telemetry is None or not len(telemetry.slots):
-        return mean, deviation
-    hour = telemetry.slots.starts_s() // HOUR_S % _HOURS_PER_DAY
-    first = start_s // HOUR_S
-    wanted = np.arange(first, first + min(_HOURS_PER_DAY, max(1, int(np.ceil(duration_s / HOUR_S))))) % _HOURS_PER_DAY
-    seen = telemetry.cpu_share[:, np.isin(hour, wanted)]
-    known = np.isfinite(seen)
-    count = known.sum(axis=1)
-    total = np.where(known, seen, 0.0).sum(axis=1)
-    centre = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    square = np.where(known, (seen - centre[:, None]) ** 2, 0.0).sum(axis=1)
-    spread = np.sqrt(np.divide(square, count - 1, out=np.full(len(count), np.nan), where=count > 1))
-    row = {name: index for index, name in enumerate(telemetry.nodes)}
-    found = np.array([row.get(name, -1) for name in nodes])
-    there = found >= 0
-    mean[there], deviation[there] = centre[found[there]], spread[found[there]]
-    return mean, deviation
 
 
 def node_arrays(
@@ -200,7 +167,7 @@ def node_arrays(
     Parameters
     ----------
     request : Request
-        What is asked for.
+        Its duration and data count here; its size does not.
     fleet : Fleet
         With nodes.
     forecasts : mapping of str to Forecast
@@ -222,37 +189,43 @@ def node_arrays(
     """
     met = met_by_region(fleet, forecasts, start_s, request.duration_s)
     regions = {region.name: region for region in fleet.regions}
-    mean, deviation = expected_load(
-        telemetry, [node.name for node in fleet.nodes], start_s=start_s, duration_s=request.duration_s
-    )
+    names = [node.name for node in fleet.nodes]
 
-    def column(values: list[float]) -> Array:
-        return np.array(values, dtype=np.float64)
-
-    def moved_g(node: Node) -> float:
+    def row(node: Node) -> tuple[float, ...]:
+        here, region = met[node.region], regions[node.region]
         away = request.home_region and node.region != request.home_region
-        return request.data_gb * regions[node.region].transfer_g_per_gb if away else 0.0
+        per_h = amortised_g(node.embodied_kg, node.lifetime_years, SECONDS_PER_HOUR)
+        return (
+            node.vcpus,
+            node.memory_gib,
+            node.idle_w,
+            node.max_w,
+            region.pue,
+            here.low_g_per_kwh,
+            here.mid_g_per_kwh,
+            here.high_g_per_kwh,
+            request.data_gb * region.transfer_g_per_gb if away else 0.0,
+            per_h / node.vcpus,
+        )
 
-    def share_g(node: Node) -> float:
-        return node.embodied_kg * 1000.0 / (node.lifetime_years * 8760.0) / node.vcpus
-
+    table = np.array([row(node) for node in fleet.nodes], dtype=np.float64).reshape(len(names), 10)
+    columns = np.ascontiguousarray(table.T)
     return NodeArrays(
-        vcpus=column([node.vcpus for node in fleet.nodes]),
-        memory_gib=column([node.memory_gib for node in fleet.nodes]),
-        idle_w=column([node.idle_w for node in fleet.nodes]),
-        max_w=column([node.max_w for node in fleet.nodes]),
-        pue=column([regions[node.region].pue for node in fleet.nodes]),
-        mean_share=mean,
-        deviation_share=deviation,
-        low_g_per_kwh=column([met[node.region].low_g_per_kwh for node in fleet.nodes]),
-        mid_g_per_kwh=column([met[node.region].mid_g_per_kwh for node in fleet.nodes]),
-        high_g_per_kwh=column([met[node.region].high_g_per_kwh for node in fleet.nodes]),
-        transfer_g=column([moved_g(node) for node in fleet.nodes]),
-        embodied_g_per_vcpu_h=column([share_g(node) for node in fleet.nodes]),
+        vcpus=columns[0],
+        memory_gib=columns[1],
+        idle_w=columns[2],
+        max_w=columns[3],
+        pue=columns[4],
+        utilisation=over_horizon(telemetry, names, start_s=start_s, duration_s=request.duration_s),
+        low_g_per_kwh=columns[5],
+        mid_g_per_kwh=columns[6],
+        high_g_per_kwh=columns[7],
+        transfer_g=columns[8],
+        embodied_g_per_vcpu_h=columns[9],
     )
 
 
-def score_nodes(  # noqa: PLR0913 - one keyword per input
+def score_nodes(
     request: Request,
     fleet: Fleet,
     forecasts: Mapping[str, Forecast],
@@ -274,7 +247,7 @@ def score_nodes(  # noqa: PLR0913 - one keyword per input
     telemetry : Telemetry, optional
         What was measured; a node without it gets a wide load, never a light one.
     start_s : int
-        When it would start, seconds since the epoch.
+        When it would start, seconds since the epoch; nothing measured later is used.
     weights : ScoreWeights
         Exchange rates and limits.
 
@@ -292,8 +265,8 @@ def score_nodes(  # noqa: PLR0913 - one keyword per input
     terms = node_terms(request, arrays, weights)
     met = met_by_region(fleet, forecasts, start_s, request.duration_s)
     words = request.describe()
-    made = fleet.synthetic or any(item.synthetic for item in met.values())
     measured = (telemetry.source,) if telemetry is not None else ()
+    made = fleet.synthetic or bool(telemetry is not None and telemetry.synthetic)
     cards = [
         ScoreCard(
             candidate=node.name,
@@ -301,28 +274,44 @@ def score_nodes(  # noqa: PLR0913 - one keyword per input
             request=words,
             terms=_card_terms(index, arrays, terms, weights),
             slo_risk=float(terms.slo_risk[index]),
-            refusals=() if terms.fits[index] else (f"has {node.vcpus:g} vCPUs and {node.memory_gib:g} GiB",),
-            inputs=(met[node.region].source, *measured),
-            synthetic=made,
+            refusals=_refusals(request, node),
+            inputs=_inputs(met[node.region], measured),
+            synthetic=made or met[node.region].synthetic,
         )
         for index, node in enumerate(fleet.nodes)
     ]
     return tuple(sorted(cards, key=lambda card: (not card.feasible, card.mid_g, card.candidate)))
 
 
-def _card_terms(index: int, arrays: NodeArrays, terms: NodeTerms, weights: ScoreWeights) -> tuple[ScoreTerm, ...]:
-    def term(name: str, band: Array | float, note: str) -> ScoreTerm:
+def _inputs(met: Met, measured: tuple[str, ...]) -> tuple[str, ...]:
+    return (met.source, *measured)
+
+
+def _refusals(request: Request, node: Node) -> tuple[str, ...]:
+    needs = (("vCPUs", request.vcpus, node.vcpus), ("GiB", request.memory_gib, node.memory_gib))
+    return tuple(f"needs {need:g} {unit}, has {has:g}" for unit, need, has in needs if need > has)
+
+
+def _card_terms(
+    index: int, arrays: NodeArrays, terms: NodeTerms, weights: ScoreWeights
+) -> tuple[ScoreTerm, ...]:
+    def term(name: str, band: Array | np.float64, note: str) -> ScoreTerm:
         low_g, mid_g, high_g = (float(value) for value in np.broadcast_to(band, 3))
         return ScoreTerm(name=name, low_g=low_g, mid_g=mid_g, high_g=high_g, note=note)
 
-    load = arrays.mean_share[index]
-    seen = "load unknown" if np.isnan(load) else f"load {load:.0%}"
-    made = [term("operational", terms.operational_g[:, index], f"{arrays.mid_g_per_kwh[index]:.0f} g/kWh, {seen}")]
-    if terms.idle_share_g[1, index]:
-        made.append(term("idle_share", terms.idle_share_g[:, index], "an empty machine is kept on"))
+    used = arrays.utilisation
+    coverage = float(used.coverage_share[index])
+    seen = f"load {used.mean_share[index]:.0%}" if coverage else "load unknown"
+    seen += f" from {coverage:.0%} of its past" if 0 < coverage < 0.995 else ""
+    made = [
+        term("operational", terms.operational_g[:, index], f"{arrays.mid_g_per_kwh[index]:.0f} g/kWh, {seen}")
+    ]
+    if terms.idle_share_g[2, index]:
+        note = "an empty machine is kept on" if coverage else "it may stand empty otherwise"
+        made.append(term("idle_share", terms.idle_share_g[:, index], note))
     if terms.transfer_g[index]:
         made.append(term("transfer", terms.transfer_g[index], "data moved from home"))
     if weights.embodied == "sci":
         made.append(term("embodied", terms.embodied_g[index], "amortised share"))
     note = f"{terms.slo_risk[index]:.1%} risk at {weights.risk_g:g} g"
-    return (*made, term("slo_risk", terms.slo_risk_g[index], note))
+    return (*made, term("slo_risk", terms.slo_risk_g[:, index], note))

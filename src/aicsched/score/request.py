@@ -61,7 +61,9 @@ class Request:
         >>> Request(vcpus=4, duration_s=7200, data_gb=3, home_region="de").describe()
         '4 vCPUs for 2 h with 3 GB from de'
         """
-        moved = f" with {self.data_gb:g} GB from {self.home_region}" if self.data_gb and self.home_region else ""
+        moved = (
+            f" with {self.data_gb:g} GB from {self.home_region}" if self.data_gb and self.home_region else ""
+        )
         return f"{self.vcpus:g} vCPUs for {self.duration_s / HOUR_S:g} h{moved}"
 
 
@@ -78,7 +80,7 @@ class ScoreWeights:
     latency_limit_ms : float
         p99 latency objective [ms] (the runbook's 100 ms).
     service_ms : float
-        Mean service time of what runs on the nodes [ms], for the queueing model.
+        Mean time of one call on a free thread [ms], for the queueing model: an assumption.
     embodied : str
         ``"sunk"``: hardware that stands already costs a decision nothing (SoCC'24,
         arXiv:2410.15087); ``"sci"``: the amortised share, for reports.
@@ -92,11 +94,13 @@ class ScoreWeights:
     risk_g: float = 100.0
     cpu_limit_share: float = 0.8
     latency_limit_ms: float = 100.0
-    service_ms: float = 20.0
+    service_ms: float = 10.0
     embodied: Literal["sunk", "sci"] = "sunk"
 
     def __post_init__(self) -> None:
-        ok = self.risk_g >= 0 and 0 < self.cpu_limit_share <= 1 and self.latency_limit_ms > 0 < self.service_ms
+        ok = (
+            self.risk_g >= 0 and 0 < self.cpu_limit_share <= 1 and self.latency_limit_ms > 0 < self.service_ms
+        )
         if not ok or self.embodied not in {"sunk", "sci"}:
             msg = f"exchange rates {self} are out of range"
             raise ConfigError(msg, hint="rates are >= 0, shares in (0, 1], times > 0, embodied sunk or sci")
