@@ -1,28 +1,35 @@
 """Everything one does with this folder, from Python 3.11 and pip alone.
 
-    python3 do.py demo [ARGS]       make .venv, install, run `aicsched demo ARGS`
-    python3 do.py test [ARGS]       all checks, then all tests (ARGS go to pytest)
-    python3 do.py lint [--fix]      the checks alone; --fix mends style first
-    python3 do.py bench [ARGS]      run `python -m benchmarks ARGS`
-    python3 do.py notebooks         execute the notebooks
-    python3 do.py e2e [ARGS]        the tests that need real input (ARGS go to pytest)
-    python3 do.py lock [--upgrade]  make requirements/*.lock anew (needs the network)
-    python3 do.py clean             remove .venv and everything else that can be made anew
+python3 do.py demo [ARGS]       make .venv, install, run `aicsched demo ARGS`
+python3 do.py test [ARGS]       all checks, then all tests (with ARGS: only pytest, with these)
+python3 do.py lint [--fix]      the checks alone; --fix mends style first
+python3 do.py bench [ARGS]      run `python -m benchmarks ARGS`
+python3 do.py notebooks         make the notebooks from their scripts, and execute them
+python3 do.py e2e [ARGS]        the tests that need real input or minutes (ARGS go to pytest)
+python3 do.py lock [--upgrade]  make requirements/*.lock anew (needs the network)
+python3 do.py clean             remove .venv and everything else that can be made anew
 
-The first call needs the network, later ones do not. Packages come from hashed
+The first call needs the network, later ones don't. Packages come from hashed
 locks only and go into .venv only, which may be removed at any time.
 """
 
+from __future__ import annotations
+
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - the reader's Python is what this line is about
-    sys.exit("do.py needs Python 3.11 or newer, and this is %d.%d. Try: python3.11 do.py" % sys.version_info[:2])
+if sys.version_info < (3, 11):
+    # Before anything that an older Python can't even import.
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    sys.exit(f"do.py needs Python 3.11 or newer, and this is {version}. Try: python3.11 do.py")
 
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Self
 
-# Everything else is imported where it is needed: the second `demo` pays for each import.
+# All else is imported where it is needed: the second `demo` waits for each import made here.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).resolve().parent
 ENV = ROOT / ".venv"
@@ -31,26 +38,40 @@ WINDOWS = os.name == "nt"
 BIN = ENV / ("Scripts" if WINDOWS else "bin")
 PYTHON = BIN / ("python.exe" if WINDOWS else "python")
 STAMP = ENV / "do-stamp.json"
-SOURCES = ("src", "tests", "benchmarks", "do.py")
-# These would send an install elsewhere, mix in strangers' modules, or keep byte code from being written.
-MISLEADING = (
-    "PIP_PREFIX",
-    "PIP_REQUIRE_VIRTUALENV",
-    "PIP_ROOT",
-    "PIP_TARGET",
-    "PIP_USER",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONHOME",
-    "PYTHONOPTIMIZE",
-    "PYTHONPATH",
-    "UV_PROJECT_ENVIRONMENT",
-    "VIRTUAL_ENV",
-    "__PYVENV_LAUNCHER__",
+
+# These send an install elsewhere, mix in strangers' modules, or keep byte code from being written.
+MISLEADING = frozenset(
+    {
+        "PIP_PREFIX",
+        "PIP_REQUIRE_VIRTUALENV",
+        "PIP_ROOT",
+        "PIP_TARGET",
+        "PIP_USER",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONHOME",
+        "PYTHONOPTIMIZE",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+        "__PYVENV_LAUNCHER__",
+    }
 )
+OFFLINE = (
+    "NewConnectionError",
+    "ConnectTimeout",
+    "name resolution",
+    "Read timed out",
+    "ProxyError",
+    "Network is unreachable",
+    "Connection refused",
+    "dns error",
+    "error sending request",
+    "Failed to fetch",
+)
+# The first fitting line counts: pip ends every failed search with "No matching distribution".
 ADVICE = (
     (
         ("No space left", "Disk quota exceeded"),
-        "The disk is full: about 1.5 GB are needed here and in the temporary folder (TMPDIR).",
+        "The disk is full: 1.5 GB are needed here and in the temporary folder (TMPDIR). Free some, then try again.",
     ),
     (
         ("Read-only file system", "Permission denied"),
@@ -58,244 +79,196 @@ ADVICE = (
     ),
     (
         ("DO NOT MATCH THE HASHES", "Hash mismatch"),
-        "A package differs from the lock: don't use it. Try once more, then ask your package index's keeper.",
+        "A package differs from the lock: don't use it. Try once more, then ask who keeps your package index.",
     ),
     (
-        (
-            "NewConnectionError",
-            "ConnectTimeout",
-            "name resolution",
-            "Read timed out",
-            "ProxyError",
-            "Network is unreachable",
-            "Connection refused",
-            "dns error",
-            "error sending request",
-            "SSLError",
-        ),
-        "The package index can't be reached: the first set-up needs the network (set HTTPS_PROXY or pip's "
-        "index-url if yours has its own way). Later calls work offline.",
+        OFFLINE,
+        "The package index can't be reached. The first set-up needs the network (if yours has its own way out, "
+        "set HTTPS_PROXY, or index-url in pip's settings); later calls work offline.",
     ),
     (
         ("No matching distribution", "no wheels with a matching"),
         "A locked package has no wheel for this Python and machine: use Python 3.11 to 3.13 on 64 bits.",
     ),
 )
+# Several processes compile faster than the installer's one. Packages' own tests are half of all code and never
+# run; a file that can't be compiled matters only to whoever imports it, so the outcome isn't asked for.
+COMPILE = """
+import compileall, re, sys
+compileall.compile_dir(sys.argv[1], quiet=2, workers=0, rx=re.compile(r"[/\\\\]tests?[/\\\\]"))
+"""
 
 
-class Failure(Exception):  # noqa: N818 - a sentence for the reader, no defect of ours
+class Failure(Exception):  # noqa: N818 - a sentence for the reader, not a defect of this file
     """A step failed; the text says what to do."""
 
 
-# ---------------------------------------------------------------- telling
+# ---------------------------------------------------------------- telling what happens
 
 
 class Step:
-    """One line a step: what is done, and how long it took.
+    """One line a step: what is done, and how long it took."""
 
-    Parameters
-    ----------
-    title : str
-        What is done, in a few words.
-    """
-
-    def __init__(self, title):
+    def __init__(self, title: str) -> None:
         self.title = title
         self.live = sys.stderr.isatty()
-
-    def __enter__(self):
         self.start = time.monotonic()
-        if self.live:
-            self.note("...")
+
+    def __enter__(self) -> Self:
+        self.note("...")
         return self
 
-    def note(self, text):
-        """Show a passing word behind the title, where someone looks on."""
+    def note(self, text: str) -> None:
+        """Show a passing word behind the title, if someone looks on."""
         if self.live:
-            sys.stderr.write(f"\r\033[K- {self.title} {text}"[:110])
+            sys.stderr.write(f"\r\033[K- {self.title} {text}")
             sys.stderr.flush()
 
-    def __exit__(self, kind, value, trace):
-        seconds = time.monotonic() - self.start
+    def __exit__(self, kind: object, *_: object) -> None:
         clear = "\r\033[K" if self.live else ""
         word = "failed after" if kind else "done in"
-        sys.stderr.write(f"{clear}- {self.title}: {word} {seconds:.1f} s\n")
+        sys.stderr.write(f"{clear}- {self.title}: {word} {time.monotonic() - self.start:.1f} s\n")
         sys.stderr.flush()
 
 
-def advice(output):
-    """Say what to do about a failed install.
-
-    Parameters
-    ----------
-    output : str
-        What the installer printed.
-
-    Returns
-    -------
-    str
-        One sentence, or the end of the output where nothing fits.
-    """
+def advice(output: str) -> str:
+    """Say what to do about a failure, from what was printed; the end of it where nothing fits."""
     for signs, sentence in ADVICE:
         if any(sign.lower() in output.lower() for sign in signs):
             return sentence
-    return "The installer said:\n" + "\n".join(output.strip().splitlines()[-12:])
+    return "It said:\n" + "\n".join(output.strip().splitlines()[-12:])
 
 
-def child_env():
-    """Return the environment for child processes, without what would mislead them.
+# ---------------------------------------------------------------- running things
 
-    Returns
-    -------
-    dict of str to str
-        With .venv's programs first on PATH.
-    """
+
+def child_env() -> dict[str, str]:
+    """Return the environment for child processes: .venv's programs first, and nothing that misleads them."""
     env = {name: value for name, value in os.environ.items() if name not in MISLEADING}
-    env["PATH"] = str(BIN) + os.pathsep + env.get("PATH", os.defpath)
-    env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
-    return env
+    return {**env, "PATH": str(BIN) + os.pathsep + env.get("PATH", os.defpath), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
-def run(command, title, watch=None):
-    """Run a command quietly; its output counts only if it fails.
+def run(command: Sequence[object], title: str, watch: Callable[[str], str | None] | None = None) -> None:
+    """Run a command as one step; what it prints is shown only if it fails.
 
     Parameters
     ----------
-    command : list of str
+    command : sequence
         Program and arguments.
     title : str
-        What it does, for the reader.
+        The step's name.
     watch : callable, optional
-        From a line of output to a passing word, or to None.
+        From a printed line to a passing word, or to None.
 
     Raises
     ------
     Failure
-        It can't be started, or its exit code isn't 0.
+        Its exit code isn't 0.
     """
     import subprocess
 
-    lines = []
-    with Step(title) as step:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=ROOT,
-            env=child_env(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        for line in process.stdout:
+    lines: list[str] = []
+    parts = [str(part) for part in command]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with Step(title) as step, subprocess.Popen(
+        parts, cwd=ROOT, env=child_env(), text=True, errors="replace", **pipes
+    ) as process:
+        for line in process.stdout or ():
             lines.append(line)
             word = watch(line) if watch else None
             if word:
                 step.note(word)
         if process.wait():
-            raise Failure(f"{title}: {advice(''.join(lines))}")
+            msg = f"{title} failed. {advice(''.join(lines))}"
+            raise Failure(msg)
 
 
-def hand_over(command):
-    """Let a command take this process's place, and with it the terminal and the signals.
-
-    Parameters
-    ----------
-    command : list of str
-        Program and arguments.
-    """
-    command = [str(part) for part in command]
+def hand_over(command: Sequence[object]) -> NoReturn:
+    """Let a command take this process's place, and with it the terminal, the signals and the exit code."""
+    parts = [str(part) for part in command]
     os.chdir(ROOT)
     sys.stdout.flush()
     if WINDOWS:
         import subprocess
 
-        sys.exit(subprocess.call(command, env=child_env()))
-    os.execve(command[0], command, child_env())
+        sys.exit(subprocess.call(parts, env=child_env()))
+    os.execve(parts[0], parts, child_env())  # noqa: S606 - a fixed program of .venv
 
 
-# ---------------------------------------------------------------- the environment
+# ---------------------------------------------------------------- what .venv holds
 
 
-def digest(*paths):
-    """Hash files' contents.
-
-    Parameters
-    ----------
-    *paths : Path
-        The files.
-
-    Returns
-    -------
-    str
-        Equal if and only if all contents are.
-
-    Raises
-    ------
-    Failure
-        A file is missing.
-    """
+def digest(path: Path) -> str:
+    """Hash a file's content; a missing one is a Failure that names it."""
     import hashlib
 
-    total = hashlib.sha256()
-    for path in paths:
-        try:
-            total.update(path.read_bytes() + b"\0")
-        except FileNotFoundError:
-            raise Failure(f"{path} is missing: get this folder whole, or run `python3 do.py lock`.") from None
-    return total.hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        msg = f"{path} is missing: get this folder whole, or make the locks with `python3 do.py lock`."
+        raise Failure(msg) from None
 
 
-def read_stamp():
-    """Tell what .venv holds.
+def place() -> str:
+    """Tell where .venv lies and which Python it stands on: its scripts know both by absolute path."""
+    return f"{ENV} on {os.path.realpath(PYTHON)}"
 
-    Returns
-    -------
-    dict of str to str
-        Empty if it holds nothing that can be used: not made here, moved, or its Python gone.
-    """
+
+def read_stamp() -> dict[str, str]:
+    """Tell what .venv holds; nothing if it wasn't finished, was moved, or its Python is gone."""
     import json
 
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    whole = isinstance(stamp, dict) and PYTHON.exists() and stamp.get("place") == place()
-    return stamp if whole else {}
+    usable = isinstance(stamp, dict) and PYTHON.exists() and stamp.get("place") == place()
+    return stamp if usable else {}
 
 
-def place():
-    """Tell where .venv lies and which Python it stands on; scripts in it know both by absolute path.
-
-    Returns
-    -------
-    str
-        Changes if the folder is moved, or the system's Python goes to another version.
-    """
-    return f"{ENV} on {os.path.realpath(PYTHON)}"
-
-
-def write_stamp(**changes):
-    """Note what .venv holds now, whole or not at all.
-
-    Parameters
-    ----------
-    **changes : str
-        Entries to set.
-    """
+def write_stamp(**changes: str) -> None:
+    """Note what .venv holds now, whole or not at all."""
     import json
 
-    stamp = {**read_stamp(), "place": place(), **changes}
     part = STAMP.with_suffix(".part")
-    part.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps({**read_stamp(), "place": place(), **changes}, indent=1) + "\n", encoding="utf-8")
     part.replace(STAMP)
 
 
-def create():
+def ensure(name: str) -> None:
+    """Bring .venv up to date with a lock and with pyproject.toml; this costs milliseconds if it is.
+
+    Parameters
+    ----------
+    name : str
+        ``run`` or ``test``; the lock of ``test`` holds all of ``run``.
+    """
+    names = ("run", "test") if name == "test" else ("run",)
+    locks = {lock: digest(LOCKS / f"{lock}.lock") for lock in names}
+    project = digest(ROOT / "pyproject.toml")
+    stamp = read_stamp()
+    if not stamp:
+        create()
+    if stamp.get(name) != locks[name]:
+        install_lock(name)
+        write_stamp(**locks)
+    if stamp.get("project") != project:
+        install_project()
+        write_stamp(project=project)
+
+
+# ---------------------------------------------------------------- filling .venv
+
+
+def create() -> None:
     """Make an empty .venv, without pip so that `ensurepip` need not be there."""
     import shutil
-    import venv
 
+    try:
+        import venv
+    except ImportError:
+        msg = f"{sys.executable} has no module venv. On Debian: apt install python3-venv."
+        raise Failure(msg) from None
     with Step(f"make .venv with Python {sys.version_info.major}.{sys.version_info.minor}"):
         if ENV.exists():
             shutil.rmtree(ENV)
@@ -303,140 +276,89 @@ def create():
         write_stamp()
 
 
-def installer():
-    """Choose what installs: uv if it's at hand (faster), else this Python's pip.
+def works(command: Sequence[str]) -> bool:
+    """Tell whether a command runs and exits with 0."""
+    import subprocess
 
-    Returns
-    -------
-    list of str
-        The command up to and including ``install``.
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.run(command, env=child_env(), check=False, **quiet).returncode == 0
 
-    Raises
-    ------
-    Failure
-        There is neither.
-    """
-    import importlib.util
+
+def installer() -> list[str]:
+    """Choose what installs: uv if it is on PATH (faster), else this Python's pip, else one made by ensurepip."""
     import shutil
 
     uv = shutil.which("uv")
     if uv:
         return [uv, "pip", "install", "--python", str(PYTHON)]
-    if importlib.util.find_spec("pip"):
-        quiet = ["--no-input", "--no-compile", "--progress-bar", "off", "--no-warn-script-location"]
-        return [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", *quiet]
-    raise Failure(
-        f"{sys.executable} has no pip. Install it (Debian: apt install python3-pip; elsewhere: "
-        "python3 -m ensurepip), or put uv on PATH, then try again."
-    )
+    # A program of .venv itself may run this file; the Python below it is the one that has pip.
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    options = ["--no-input", "--no-compile", "--progress-bar", "off", "--no-warn-script-location"]
+    if works([base, "-m", "pip", "--version"]):
+        return [base, "-m", "pip", "--python", str(PYTHON), "install", *options]
+    if works([str(PYTHON), "-m", "ensurepip"]):
+        return [str(PYTHON), "-m", "pip", "install", *options]
+    msg = f"{base} has no pip. Install it (on Debian: apt install python3-pip) or put uv on PATH, then try again."
+    raise Failure(msg)
 
 
-def install_lock(name):
-    """Install the packages of a lock, hashes required.
-
-    Parameters
-    ----------
-    name : str
-        ``run`` or ``test``.
-    """
+def install_lock(name: str) -> None:
+    """Install a lock's packages, each checked against its hashes, and compile them."""
     lock = LOCKS / f"{name}.lock"
     count = sum(line[:1].isalnum() for line in lock.read_text(encoding="utf-8").splitlines())
-    seen = []
+    seen: list[str] = []
 
-    def progress(line):
+    def progress(line: str) -> str | None:
         if line.startswith(("Collecting", "Requirement already")):
             seen.append(line)
             return f"{len(seen)} of {count}"
         return "unpacking" if line.startswith("Installing") else None
 
-    options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
+    options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", lock]
     run([*installer(), *options], f"install {count} locked packages ({name})", progress)
-    # Two processes compile faster than the installer's one, and nothing compiles at import time later on.
-    run([PYTHON, "-m", "compileall", "-q", "-j", "0", ENV], "compile them")
+    run([PYTHON, "-c", COMPILE, ENV], "compile them")
 
 
-def install_project():
-    """Install this folder's own package in place; hatchling comes from the lock, so this works offline."""
-    options = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
-    run([*installer(), *options], "install aicsched in place")
+def install_project() -> None:
+    """Install this folder's own package in place; hatchling comes with the lock, so this works offline."""
+    run([*installer(), "--no-deps", "--no-build-isolation", "-e", ROOT], "install aicsched in place")
 
 
-def ensure(name):
-    """Bring .venv up to date with a lock and with pyproject.toml; costs nothing if it is.
+def find_uv() -> str:
+    """Find uv, or put one into .venv."""
+    import shutil
 
-    Parameters
-    ----------
-    name : str
-        ``run`` or ``test``; what ``test`` holds includes ``run``.
-    """
-    project = digest(ROOT / "pyproject.toml")
-    wanted = {lock: digest(LOCKS / f"{lock}.lock") for lock in ("run", "test")}
-    stamp = read_stamp()
-    if not stamp:
+    found = shutil.which("uv")
+    if found:
+        return found
+    if not read_stamp():
         create()
-    if stamp.get(name) != wanted[name]:
-        install_lock(name)
-        write_stamp(**({"run": wanted["run"], "test": wanted["test"]} if name == "test" else {"run": wanted["run"]}))
-    if stamp.get("project") != project:
-        install_project()
-        write_stamp(project=project)
+    run([*installer(), "uv"], "get uv")
+    return str(BIN / ("uv.exe" if WINDOWS else "uv"))
 
 
 # ---------------------------------------------------------------- the checks
 
 
-def python_files(*folders):
-    """List Python files below folders.
-
-    Parameters
-    ----------
-    *folders : str
-        Relative to the root.
-
-    Returns
-    -------
-    list of str
-        Sorted paths relative to the root.
-    """
-    return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.py"))
-
-
-def gates():
-    """List the checks, the longest first so that two can share two cores.
-
-    Returns
-    -------
-    dict of str to list of str
-        From a check's name to its command.
-    """
-    there = [source for source in SOURCES if (ROOT / source).exists()]
+def gates() -> dict[str, list[str]]:
+    """List the checks as arguments of .venv's Python, the longest first: two run at a time."""
+    modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
+    prose = [name for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tests") if (ROOT / name).exists()]
+    prose += sorted(path.name for path in ROOT.glob("*.md"))
     return {
-        "pyright": ["-m", "pyright"],
-        "ruff": ["-m", "ruff", "check", "."],
+        "types": ["-m", "pyright"],
+        "style": ["-m", "ruff", "check", "."],
         "format": ["-m", "ruff", "format", "--check", "."],
+        "dead code": ["tools/dead_code.py"],
+        "docstrings": ["-m", "numpydoc.cli", "lint", *modules],
         "imports": ["-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"],
-        "deptry": ["-m", "deptry", "src"],
-        "vulture": ["-m", "vulture"],
-        "numpydoc": ["-m", "numpydoc.cli", "lint", *python_files("src")],
-        "codespell": ["-m", "codespell_lib", *there, "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"],
+        "dependencies": ["-m", "deptry", "src"],
+        "spelling": ["-m", "codespell_lib", *prose],
     }
 
 
-def run_gate(name, arguments):
-    """Run one check.
-
-    Parameters
-    ----------
-    name : str
-        Its name.
-    arguments : list of str
-        For .venv's Python.
-
-    Returns
-    -------
-    str
-        What it found; empty if all is well.
-    """
+def run_gate(name: str, arguments: Sequence[str]) -> str:
+    """Run one check; return what it found, or nothing if all is well."""
     import subprocess
 
     start = time.monotonic()
@@ -452,130 +374,97 @@ def run_gate(name, arguments):
     )
     word = "failed after" if done.returncode else "done in"
     sys.stderr.write(f"- check {name}: {word} {time.monotonic() - start:.1f} s\n")
-    if not done.returncode:
-        return ""
-    return f"--- {name}\n{done.stdout}{done.stderr}".rstrip()
+    return f"--- {name}\n{done.stdout}{done.stderr}".rstrip() if done.returncode else ""
 
 
-def check():
-    """Run all checks, two at a time.
-
-    Raises
-    ------
-    Failure
-        With everything that was found.
-    """
+def check() -> None:
+    """Run all checks; raise Failure, after everything that was found is printed."""
     from concurrent.futures import ThreadPoolExecutor
 
-    commands = gates()
+    chosen = gates()
     with ThreadPoolExecutor(2) as pool:
-        found = dict(zip(commands, pool.map(run_gate, commands, commands.values()), strict=True))
+        found = dict(zip(chosen, pool.map(run_gate, chosen, chosen.values()), strict=True))
     failed = [name for name, text in found.items() if text]
     if failed:
         print("\n\n".join(found[name] for name in failed), flush=True)
-        raise Failure(
-            f"failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style; the rest is for you to mend "
-            "(rules and their reasons: pyproject.toml)."
-        )
+        msg = f"checks failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style and format; the rest "
+        msg += "is for you to mend (the rules and their reasons stand in pyproject.toml)."
+        raise Failure(msg)
 
 
 # ---------------------------------------------------------------- the commands
 
 
-def demo(arguments):
+def demo(arguments: Sequence[str]) -> None:
     """Set up, then run the main job on the embedded sample."""
     ensure("run")
     hand_over([BIN / ("aicsched.exe" if WINDOWS else "aicsched"), "demo", *arguments])
 
 
-def test(arguments):
-    """Run all checks and all tests; pytest's summary comes last."""
+def test(arguments: Sequence[str]) -> None:
+    """Run all checks, then all tests; pytest's summary comes last."""
     ensure("test")
+    if arguments:
+        hand_over([PYTHON, "-m", "pytest", *arguments])
     check()
-    chosen = arguments or ["-n", "2", "--cov", "--cov-report=term:skip-covered", "-m", "not e2e"]
-    hand_over([PYTHON, "-m", "pytest", *chosen])
+    hand_over([PYTHON, "-m", "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "-m", "not e2e"])
 
 
-def lint(arguments):
-    """Run all checks."""
+def lint(arguments: Sequence[str]) -> None:
+    """Run all checks, after mending what can be mended if --fix is said."""
     ensure("test")
     if "--fix" in arguments:
-        run([PYTHON, "-m", "ruff", "check", "--fix", "--exit-zero", "-q", "."], "mend style")
-        run([PYTHON, "-m", "ruff", "format", "-q", "."], "format")
+        run([PYTHON, "-m", "ruff", "check", "--fix", "--exit-zero", "--quiet", "."], "mend style")
+        run([PYTHON, "-m", "ruff", "format", "--quiet", "."], "format")
     check()
 
 
-def bench(arguments):
-    """Run benchmarks side by side with their rivals."""
+def bench(arguments: Sequence[str]) -> None:
+    """Run benchmarks, side by side with their rivals."""
     ensure("test")
     hand_over([PYTHON, "-m", "benchmarks", *arguments])
 
 
-def notebooks(arguments):
-    """Make the notebooks from their scripts, and execute them with their pictures."""
+def notebooks(_: Sequence[str]) -> None:
+    """Make the notebooks from their scripts, and execute them."""
     ensure("test")
     for script in sorted((ROOT / "notebooks").glob("*.py")):
-        run([PYTHON, "-m", "jupytext", "--to", "ipynb", "--execute", script, *arguments], f"execute {script.stem}")
+        run([PYTHON, "-m", "jupytext", "--to", "ipynb", "--execute", script], f"execute {script.stem}")
 
 
-def e2e(arguments):
-    """Run the tests that take real input or minutes."""
+def e2e(arguments: Sequence[str]) -> None:
+    """Run the tests that need real input or minutes."""
     ensure("test")
-    hand_over([PYTHON, "-m", "pytest", "-m", "e2e", "--timeout", "1800", *arguments])
+    hand_over([PYTHON, "-m", "pytest", "tests/e2e", "-m", "e2e", "--timeout", "1800", *arguments])
 
 
-def lock(arguments):
-    """Make the locks anew; what is pinned stays, unless --upgrade is said."""
-    uv = find_uv()
-    upgrade = ["--upgrade"] if "--upgrade" in arguments else []
-    common = [
-        *(uv, "pip", "compile", "pyproject.toml", "requirements/build.in", "--quiet"),
-        *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"),
-        *("--no-emit-index-url", "--no-emit-find-links", "--no-annotate"),
-        *("--custom-compile-command", "python3 do.py lock"),
-        *upgrade,
-    ]
+def lock(arguments: Sequence[str]) -> None:
+    """Make the locks anew; what is pinned stays where it can, unless --upgrade is said."""
+    common = [find_uv(), "pip", "compile", "pyproject.toml", "requirements/build.in", "--quiet"]
+    common += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+    # A lock serves everybody, so it names no one's registry.
+    common += ["--no-emit-index-url", "--no-emit-find-links"]
+    common += ["--upgrade"] if "--upgrade" in arguments else []
     run([*common, "--extra", "parquet", "-o", "requirements/run.lock"], "lock run")
-    groups = ["--group", "test", "--group", "lint"]
-    pinned = ["--constraint", "requirements/run.lock"]
-    relaxed = ["--override", "requirements/overrides.in"]
-    run([*common, "--all-extras", *groups, *pinned, *relaxed, "-o", "requirements/test.lock"], "lock test")
+    more = ["--all-extras", "--group", "test", "--group", "lint"]
+    same = ["--constraint", "requirements/run.lock", "--override", "requirements/overrides.in"]
+    run([*common, *more, *same, "-o", "requirements/test.lock"], "lock test")
 
 
-def find_uv():
-    """Find uv, or put it into a folder of its own below .venv.
-
-    Returns
-    -------
-    str
-        The program's path.
-    """
-    import shutil
-
-    found = shutil.which("uv")
-    if found:
-        return found
-    if not read_stamp():
-        create()
-    tools = ENV / "tools"
-    run([*installer(), "--target", str(tools), "uv"], "get uv")
-    return str(tools / "bin" / ("uv.exe" if WINDOWS else "uv"))
-
-
-def clean(_arguments):
+def clean(_: Sequence[str]) -> None:
     """Remove everything that can be made anew."""
     import shutil
 
-    names = (".venv", ".pytest_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache", "htmlcov", "dist", "build")
-    caches = [path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("__pycache__")]
+    names = (".venv", ".pytest_cache", ".ruff_cache", ".hypothesis", "htmlcov", "build", "dist", "aicsched-demo")
+    caches = [cache for name in ("src", "tests", "benchmarks") for cache in (ROOT / name).rglob("__pycache__")]
     with Step("clean"):
-        for path in [ROOT / name for name in names] + caches:
+        for path in [*(ROOT / name for name in names), *caches]:
             shutil.rmtree(path, ignore_errors=True)
         for path in ROOT.glob(".coverage*"):
             path.unlink()
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo": demo,
     "test": test,
     "lint": lint,
@@ -587,32 +476,21 @@ COMMANDS = {
 }
 
 
-def main(arguments):
-    """Do what the first argument says.
-
-    Parameters
-    ----------
-    arguments : list of str
-        The command line behind the program's name.
-
-    Returns
-    -------
-    int
-        Exit code: 0 done, 1 a step failed, 2 no such command, 130 interrupted.
-    """
+def main(arguments: Sequence[str]) -> int:
+    """Do what the first argument says; return 0 done, 1 a step failed, 2 no such command, 130 interrupted."""
     if not arguments or arguments[0] not in COMMANDS:
-        print(__doc__)
-        return 0 if arguments[:1] in (["-h"], ["--help"], ["help"]) else 2
+        print((__doc__ or "").strip())
+        return 0 if arguments and arguments[0] in {"-h", "--help", "help"} else 2
     try:
         COMMANDS[arguments[0]](arguments[1:])
     except Failure as failure:
         print(f"do.py: {failure}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"do.py: {error}\n{advice(str(error))}", file=sys.stderr)
+        print(f"do.py: {error}. {advice(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("do.py: stopped; the same call goes on from here.", file=sys.stderr)
+        print("\ndo.py: stopped. The same call goes on from here.", file=sys.stderr)
         return 130
     return 0
 

@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Give the folder of recorded real data, which is too large for this repository.
+
+    Returns
+    -------
+    Path
+        ``$AICSCHED_SHARED``, else a folder ``shared`` beside the repository; what is
+        recorded lies in its ``data``. The test is skipped where there is neither.
+    """
+    folder = Path(os.environ.get("AICSCHED_SHARED") or ROOT.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real data in {folder}: set AICSCHED_SHARED to the folder that holds data/")
+    return folder
