@@ -110,6 +110,4 @@ def print_plan(run: PlanRun) -> None:
     for note in run.notes:
         console().print(f"[dim]note: {note}[/dim]")
     if run.synthetic:
-        console().print(
-            "[yellow]synthetic data: parts of the input are the embedded sample, no real grid or fleet[/yellow]"
-        )
+        console().print("[yellow]synthetic data: parts of the input are the embedded sample[/yellow]")

@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 __all__ = ["stages"]
 
 
 @contextlib.contextmanager
-def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+def stages(*, quiet: bool) -> Generator[Callable[[str], None]]:
     """Show the stage that is under way, with the time it has taken.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from aicsched.errors import SignalInvalid
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from aicsched.slots import SlotGrid
 
 __all__ = ["MAX_INTENSITY_G_PER_KWH", "CarbonSeries", "IntensityKind", "Quality", "frozen_array"]
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 # Lignite in an old plant emits about 1,700 g/kWh over its life cycle (IPCC AR5 WG3, annex III);
 # whatever stands above this limit is a wrong unit or a broken meter.
 MAX_INTENSITY_G_PER_KWH: Final = 2500.0
@@ -42,7 +43,11 @@ class Quality(IntEnum):
     MISSING = 4
 
 
-def frozen_array(values: object, dtype: type = np.float64) -> NDArray[np.float64]:
+@overload
+def frozen_array(values: ArrayLike) -> NDArray[np.float64]: ...
+@overload
+def frozen_array(values: ArrayLike, dtype: type[Scalar]) -> NDArray[Scalar]: ...
+def frozen_array(values: ArrayLike, dtype: type[Any] = np.float64) -> NDArray[Any]:
     """Copy values into a read-only contiguous array.
 
     Parameters

@@ -51,7 +51,8 @@ def load_vcpus(problem: Problem, choice: Choice) -> NDArray[np.float64]:
     _, regions, count = problem.shape
     cell = np.repeat(choice.region, problem.n_slots) * count + choice.slots
     weights = np.repeat(problem.vcpus, problem.n_slots)
-    return np.bincount(cell, weights=weights, minlength=regions * count).reshape(regions, count)
+    load = np.bincount(cell, weights=weights, minlength=regions * count).astype(np.float64)
+    return load.reshape(regions, count)
 
 
 def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:

@@ -115,10 +115,11 @@ def build_by_insertion(
     """
     indptr = pointers(problem)
     queue = list(order)
+    choice = Choice(np.zeros(len(queue), np.int64), np.zeros(int(indptr[-1]), np.int64))
+    left_out: list[int] = []
     for _ in range(_RETRIES):
         room = Room(problem)
-        choice = Choice(np.zeros(len(queue), np.int64), np.zeros(int(indptr[-1]), np.int64))
-        left_out: list[int] = []
+        left_out = []
         for job in queue:
             found = insert(room, job)
             if found is None:

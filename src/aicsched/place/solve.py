@@ -23,8 +23,8 @@ import numpy as np
 
 from aicsched.domain.placement import Certificate, Placement
 from aicsched.errors import Infeasible
-from aicsched.place.choice import Choice, costs_g, load_vcpus, overfull, pointers, room_vcpus, to_placement
-from aicsched.place.insertion import build_by_insertion, improve
+from aicsched.place.choice import Choice, costs_g, load_vcpus, overfull, room_vcpus, to_placement
+from aicsched.place.insertion import Room, build_by_insertion, improve
 from aicsched.place.master import Column, Master, Relaxed, columns_of, solve_columns, split_jobs
 from aicsched.place.policies import GREEDY, greedy_choice
 from aicsched.place.pricing import Oracle, Priced
@@ -111,14 +111,13 @@ def _subgradient(search: _Search) -> None:
         prices = np.maximum(0.0, prices + size * max(target_g - priced.bound_g, 0.0) / norm * excess)
 
 
-def _generate_columns(search: _Search) -> tuple[Master, Relaxed]:
+def _generate_columns(search: _Search) -> Relaxed:
     """Alternate between the relaxation and the oracle until no cheaper column exists."""
-    problem = search.problem
-    cheapest_g = max(column.cost_g for column in search.columns)
-    master = Master(problem, penalty_g=100.0 * max(cheapest_g, 1.0))
+    dearest_g = max(column.cost_g for column in search.columns)
+    master = Master(search.problem, penalty_g=100.0 * max(dearest_g, 1.0))
+    master.add(search.columns)
+    relaxed = master.solve()
     for _ in range(_MASTER_ROUNDS):
-        master.add(search.columns)
-        relaxed = master.solve()
         # Prices between the relaxation's and the best known keep the oracle from swinging (Wentges 1997).
         before = len(search.columns)
         search.price(0.7 * relaxed.prices_g + 0.3 * search.prices_g)
@@ -126,7 +125,9 @@ def _generate_columns(search: _Search) -> tuple[Master, Relaxed]:
         close = relaxed.objective_g - search.bound_g <= 0.1 * search.gap * max(search.bound_g, 0.0)
         if len(search.columns) == before or (close and relaxed.left_out <= _EXACT):
             break
-    return master, relaxed
+        master.add(search.columns)
+        relaxed = master.solve()
+    return relaxed
 
 
 def _refuse_overfull(search: _Search, relaxed: Relaxed) -> None:
@@ -155,19 +156,17 @@ def _round(search: _Search, relaxed: Relaxed) -> None:
     )
     chosen = whole | picked
     order = sorted(range(len(problem.job_ids)), key=lambda job: (job not in chosen, -problem.vcpus[job], job))
-    indptr = pointers(problem)
 
-    def insert(room: object, job: int) -> tuple[int, NDArray[np.int64]] | None:
+    def insert(room: Room, job: int) -> tuple[int, NDArray[np.int64]] | None:
         if job in chosen:
             column = chosen[job]
             slots = np.array(column.slots, dtype=np.int64)
-            if (room.free_vcpus[column.region, slots] >= problem.vcpus[job]).all():  # type: ignore[attr-defined]
+            if (room.free_vcpus[column.region, slots] >= problem.vcpus[job]).all():
                 return column.region, slots
-        found = room.cheapest_anywhere(job)  # type: ignore[attr-defined]
+        found = room.cheapest_anywhere(job)
         return None if found is None else (found[1], found[2])
 
     choice, left_out = build_by_insertion(problem, order, insert)
-    del indptr
     if not left_out:
         search.offer(choice)
 
@@ -249,7 +248,7 @@ def _search_with_limits(search: _Search, progress: Callable[[float, float], None
     progress(search.best_g, search.bound_g)
     if search.done():
         return
-    _, relaxed = _generate_columns(search)
+    relaxed = _generate_columns(search)
     progress(search.best_g, search.bound_g)
     if relaxed.left_out > 1e-6 and search.best is None:
         _refuse_overfull(search, relaxed)

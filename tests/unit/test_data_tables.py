@@ -1,0 +1,93 @@
+"""The packaged tables: sealed, sourced, and every number within its range."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import pytest
+
+from aicsched.data import load_table, sources, table_names
+from aicsched.errors import InputError
+
+TABLES = table_names()
+
+
+def _ranges(name: str) -> dict[str, list[float]]:
+    return sources()["tables"][name].get("ranges", {})
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_number_changes_unnoticed(name: str) -> None:
+    content = resources.files("aicsched.data").joinpath("tables", f"{name}.csv").read_bytes()
+    assert sources()["tables"][name]["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_each_table_is_sealed_and_each_seal_has_a_table() -> None:
+    assert set(sources()["tables"]) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_row_names_a_source_that_lists_the_table(name: str) -> None:
+    for row in load_table(name):
+        source = sources()[row["source"]]
+        assert name in source["tables"]
+        assert source["title"]
+        assert source["licence"]
+        assert 2010 <= source["year"] <= 2026
+
+
+@pytest.mark.parametrize("key", [key for key in sources() if key != "tables"])
+def test_each_source_is_used_where_it_says(key: str) -> None:
+    for name in sources()[key]["tables"]:
+        assert any(row["source"] == key for row in load_table(name)), name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_numbers_lie_in_their_ranges(name: str) -> None:
+    ranges = _ranges(name)
+    for row in load_table(name):
+        for column, (low, high) in ranges.items():
+            assert low <= float(row[column]) <= high, (row, column)
+        if {"value", "low", "high"} <= set(row):
+            assert float(row["low"]) <= float(row["value"]) <= float(row["high"]), row
+
+
+def test_medians_lie_between_their_quartiles() -> None:
+    for row in load_table("cpu_power"):
+        for kind in ("idle", "max"):
+            ends = [float(row[f"{kind}{end}_w_per_vcpu"]) for end in ("_low", "", "_high")]
+            assert ends == sorted(ends)
+        assert float(row["idle_w_per_vcpu"]) < float(row["max_w_per_vcpu"])
+
+
+def test_life_cycle_factors_lie_in_their_ranges_and_above_direct_emissions() -> None:
+    for row in load_table("emission_factors"):
+        middle = float(row["life_cycle_g_per_kwh"])
+        assert float(row["low_g_per_kwh"]) <= middle <= float(row["high_g_per_kwh"])
+        assert float(row["direct_g_per_kwh"]) < middle
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_number_has_a_range_or_is_text(name: str) -> None:
+    free = {"unit", "source", "name", "family", "launched", "region", "grid_zone", "families", "kind", "fuel"}
+    free |= {"properties"}  # numbers of a backend, checked by its scorer
+    bounded = set(_ranges(name)) | {"value", "low", "high"}
+    bounded |= {"life_cycle_g_per_kwh", "low_g_per_kwh", "high_g_per_kwh"}
+    columns = set(load_table(name)[0])
+    assert {column for column in columns - free - bounded if not column.endswith("_w_per_vcpu")} == set()
+
+
+@pytest.mark.parametrize(
+    ("fuel", "expected"),
+    [("coal", (740, 820, 910)), ("gas", (410, 490, 650)), ("nuclear", (3.7, 12, 110)), ("wind", (7, 11, 56))],
+)
+def test_factors_are_those_of_the_ipcc(fuel: str, expected: tuple[float, ...]) -> None:
+    """IPCC AR5 WG3, annex III, table A.III.2: minimum, median, maximum."""
+    row = next(row for row in load_table("emission_factors") if row["fuel"] == fuel)
+    assert tuple(float(row[f"{end}_g_per_kwh"]) for end in ("low", "life_cycle", "high")) == expected
+
+
+def test_an_unknown_table_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match=r"did you mean.*hardware"):
+        load_table("hardwear")
