@@ -24,7 +24,9 @@ GRAMS = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1e6), max_size=5)
 def test_differences_add_up_to_the_difference(a: dict[str, float], b: dict[str, float]) -> None:
     one, other = card("one", a), card("other", b)
     parts = term_differences(one, other)
-    assert sum(parts.values()) == pytest.approx(other.mid_g - one.mid_g, abs=1e-9 * max(1.0, one.mid_g + other.mid_g))
+    assert sum(parts.values()) == pytest.approx(
+        other.mid_g - one.mid_g, abs=1e-9 * max(1.0, one.mid_g + other.mid_g)
+    )
     assert "one" in compare(one, other)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 
 import numpy as np
@@ -12,7 +13,13 @@ from scipy.special import betaincc
 
 from aicsched.score import slo_risk
 from aicsched.score.slo_risk import (
-    Objectives, beta_tail, breach_risk, erlang_c, latency_limit_share, latency_tail, limit_shares,
+    Objectives,
+    beta_tail,
+    breach_risk,
+    erlang_c,
+    latency_limit_share,
+    latency_tail,
+    limit_shares,
 )  # fmt: skip
 
 
@@ -48,7 +55,9 @@ def test_erlang_c_at_its_ends() -> None:
 
 
 @pytest.mark.parametrize(("load", "limit_ms"), [(0.2, 30.0), (0.5, 50.0), (0.8, 100.0), (0.95, 20.0)])
-def test_mm1_response_time_is_exponential(monkeypatch: pytest.MonkeyPatch, load: float, limit_ms: float) -> None:
+def test_mm1_response_time_is_exponential(
+    monkeypatch: pytest.MonkeyPatch, load: float, limit_ms: float
+) -> None:
     monkeypatch.setattr(slo_risk, "SERVICE_SCV", 1.0)
     wanted = math.exp(-(1 - load) * limit_ms / 10.0)
     assert latency_tail(1, load, Objectives(latency_limit_ms=limit_ms)) == pytest.approx(wanted, abs=1e-4)
@@ -62,7 +71,6 @@ def test_the_tail_is_near_that_of_a_simulated_queue() -> None:
     arrivals = np.cumsum(rng.exponential(10.0 / (servers * load), count))
     free = [0.0] * servers
     slow = 0
-    import heapq
 
     for arrival, need in zip(arrivals.tolist(), service.tolist(), strict=True):
         begin = max(arrival, heapq.heappop(free))
@@ -77,7 +85,9 @@ def test_the_limit_is_where_the_p99_meets_the_objective() -> None:
     for servers in (1, 2, 8, 64, 256):
         limit = latency_limit_share(servers, objectives)
         assert 0 < limit < 1
-        assert latency_tail(servers, limit, objectives) <= 0.01 < latency_tail(servers, limit + 1e-6, objectives)
+        assert (
+            latency_tail(servers, limit, objectives) <= 0.01 < latency_tail(servers, limit + 1e-6, objectives)
+        )
     shares = [latency_limit_share(servers, objectives) for servers in (1, 2, 8, 64, 256)]
     assert shares == sorted(shares)
 
