@@ -2,7 +2,7 @@
 
 Nothing here is a measurement of any grid. Demand has a daily, a weekly and a
 yearly shape; the sun stands where astronomy puts it; wind is autocorrelated and
-Weibull-distributed; hydropower follows the residual load within a day's water;
+Weibull-distributed; hydropower follows the residual load within a week's water;
 what is left is met by coal and gas in the order of a merit order. Life-cycle
 factors of the fuels give the average intensity, the blocks at the margin the
 marginal one.
@@ -19,9 +19,12 @@ import numpy as np
 from aicsched.data import load_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
+    Array: TypeAlias = NDArray[np.float64]
 
 __all__ = ["FUELS", "GridYear", "simulate_grid"]
 
@@ -33,13 +36,19 @@ _WEEKEND_CUT_SHARE: Final = 0.08
 _WIND_SITES: Final = 4
 # Blocks of the merit order: fuel and the share of its capacity that bids there.
 _MERIT: Final = (("coal", 0.5), ("gas", 0.6), ("coal", 0.5), ("gas", 0.4))
-# Thermal plant that must run for voltage and frequency, as a share of demand.
+# Thermal plant that must run for voltage and frequency: a share of demand, and of what there is.
 _MUST_RUN_SHARE: Final = 0.06
+_MUST_RUN_OF_THERMAL_SHARE: Final = 0.1
+# Hydropower: what a year's rain allows on average, what rivers carry at least, how far lakes shift it.
+_WATER_SHARE: Final = 0.48
+_LEAST_FLOW_SHARE: Final = 0.08
+_RESERVOIR_H: Final = 7 * 24
+_BISECTIONS: Final = 24
 # Half the step in demand over which the margin is averaged, as a share of demand.
 _MARGIN_SHARE: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridYear:
     """One zone's hours.
 
@@ -63,6 +72,10 @@ def _factors() -> dict[str, float]:
     return {row["fuel"]: float(row["life_cycle_g_per_kwh"]) for row in load_table("emission_factors")}
 
 
+def _total(parts: Iterable[Array]) -> Array:
+    return np.array(list(parts)).sum(axis=0)
+
+
 def _smooth_noise(rng: np.random.Generator, count: int, hours: float) -> Array:
     """Return a Gaussian process of unit variance that forgets within some hours."""
     keep = float(np.exp(-1.0 / hours))
@@ -79,8 +92,9 @@ def _smooth_noise(rng: np.random.Generator, count: int, hours: float) -> Array:
 def _demand_mw(zone: dict[str, float], start_s: int, hours: Array, rng: np.random.Generator) -> Array:
     local_h = (hours + start_s / _HOUR_S + zone["longitude_deg"] / 15.0) % _DAY_H
     day = (hours + start_s / _HOUR_S) // _DAY_H
-    weekend = (day + 3) % 7 >= 5  # noqa: PLR2004 - 1970-01-01 was a Thursday; 5 and 6 are the weekend
-    daily = -0.13 * np.cos(2 * np.pi * (local_h - 3.5) / _DAY_H) + 0.05 * np.cos(4 * np.pi * (local_h - 19.5) / _DAY_H)
+    weekend = (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday; 5 and 6 are the weekend
+    daily = -0.13 * np.cos(2 * np.pi * (local_h - 3.5) / _DAY_H)
+    daily += 0.05 * np.cos(4 * np.pi * (local_h - 19.5) / _DAY_H)
     yearly = zone["winter_share"] * np.cos(2 * np.pi * (day % _YEAR_DAYS - 15.0) / _YEAR_DAYS)
     noise = 0.025 * _smooth_noise(rng, len(hours), 36.0)
     return zone["demand_mw"] * (1 + daily + yearly - _WEEKEND_CUT_SHARE * weekend + noise)
@@ -93,7 +107,8 @@ def _solar_mw(zone: dict[str, float], start_s: int, hours: Array, rng: np.random
     declination = np.deg2rad(23.45) * np.sin(2 * np.pi * (284 + day_of_year) / 365)
     hour_angle = np.deg2rad(15.0) * ((since_h + zone["longitude_deg"] / 15.0) % _DAY_H - 12)
     latitude = np.deg2rad(zone["latitude_deg"])
-    height = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
+    height = np.sin(latitude) * np.sin(declination)
+    height += np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
     clouds = 1 / (1 + np.exp(-1.2 * _smooth_noise(rng, len(hours), 30.0) - 0.6))
     return zone["solar_mw"] * 0.85 * np.maximum(0.0, height) ** 1.15 * (0.25 + 0.75 * clouds)
 
@@ -111,12 +126,22 @@ def _wind_mw(zone: dict[str, float], hours: Array, rng: np.random.Generator) -> 
 
 
 def _hydro_mw(zone: dict[str, float], residual_mw: Array) -> Array:
-    """Return hydropower: a day's water goes where the residual load is highest."""
-    days = residual_mw.reshape(-1, _DAY_H)
-    swing = days - days.mean(axis=1, keepdims=True)
-    scale = np.maximum(np.abs(swing).max(axis=1, keepdims=True), 1.0)
-    share = 0.48 + 0.34 * swing / scale
-    return zone["hydro_mw"] * share.reshape(-1)
+    """Return hydropower: each week's water goes where the residual load is highest.
+
+    Above a level L the reservoirs follow the load; L is where the week's water is
+    just used up, found by bisection. Water that nobody needs stays in the lake.
+    """
+    top, least = zone["hydro_mw"], _LEAST_FLOW_SHARE * zone["hydro_mw"]
+    made = np.empty_like(residual_mw)
+    for start in range(0, len(residual_mw), _RESERVOIR_H):
+        need = residual_mw[start : start + _RESERVOIR_H]
+        low, high = 0.0, max(0.0, float(need.max()))
+        for _ in range(_BISECTIONS):
+            level = (low + high) / 2
+            spent = float(np.minimum(np.maximum(need - level, least), top).mean())
+            low, high = (level, high) if spent > _WATER_SHARE * top else (low, level)
+        made[start : start + _RESERVOIR_H] = np.clip(need - high, least, top)
+    return made
 
 
 def _dispatch(zone: dict[str, float], need_mw: Array) -> dict[str, Array]:
@@ -162,25 +187,33 @@ def simulate_grid(zone_id: str, *, start_s: int, hours: int, seed: int) -> GridY
         "wind": _wind_mw(zone, time_h, rng),
         "solar": _solar_mw(zone, start_s, time_h, rng),
     }
-    generation["hydro"] = _hydro_mw(zone, demand - sum(generation.values()))
-    need = demand - sum(generation.values())
-    must_run = _MUST_RUN_SHARE * demand
+    generation["hydro"] = _hydro_mw(zone, demand - _total(generation.values()))
+    need = demand - _total(generation.values())
+    thermal_mw = zone["coal_mw"] + zone["gas_mw"]
+    must_run = np.minimum(_MUST_RUN_SHARE * demand, _MUST_RUN_OF_THERMAL_SHARE * thermal_mw)
     spare = np.maximum(0.0, must_run - need)
     _curtail(generation, spare)
     thermal = np.maximum(need, must_run)
-    thermal = np.maximum(thermal, demand - sum(generation.values()))
+    thermal = np.maximum(thermal, demand - _total(generation.values()))
     generation |= _dispatch(zone, thermal)
     factors = _factors()
-    total = sum(generation.values())
-    average = sum(generation[fuel] * factors[fuel] for fuel in FUELS) / total
-    return GridYear(total, generation, average.round(2), _marginal(zone, need, must_run, demand, factors).round(2))
+    average = _total(generation[fuel] * factors[fuel] for fuel in FUELS) / _total(generation.values())
+    in_lakes = generation["hydro"] > _LEAST_FLOW_SHARE * zone["hydro_mw"] * 1.01
+    backup = np.where(in_lakes, factors["hydro"], factors["wind"])
+    marginal = _marginal(zone, need, must_run, demand, factors, backup)
+    return GridYear(
+        demand_mw=demand,
+        generation_mw=generation,
+        average_g_per_kwh=average.round(2),
+        marginal_g_per_kwh=marginal.round(2),
+    )
 
 
 def _curtail(generation: dict[str, Array], spare_mw: Array) -> None:
     """Turn renewables down where nothing can use them: wind and solar first, then hydro, then the rest."""
     left = spare_mw.copy()
     for fuels in (("wind", "solar"), ("hydro",), ("biomass", "nuclear")):
-        there = sum(generation[fuel] for fuel in fuels)
+        there = _total(generation[fuel] for fuel in fuels)
         cut = np.minimum(left, there)
         share = np.divide(cut, there, out=np.zeros_like(there), where=there > 0)
         for fuel in fuels:
@@ -189,13 +222,18 @@ def _curtail(generation: dict[str, Array], spare_mw: Array) -> None:
 
 
 def _marginal(
-    zone: dict[str, float], need: Array, must_run: Array, demand: Array, factors: dict[str, float]
+    zone: dict[str, float],
+    need: Array,
+    must_run: Array,
+    demand: Array,
+    factors: dict[str, float],
+    backup_g_per_kwh: Array,
 ) -> Array:
     """Return what the next kilowatt-hour emits: the blocks that a small step in demand moves."""
     step = _MARGIN_SHARE * demand
     more = _dispatch(zone, np.maximum(need + step, must_run))
     less = _dispatch(zone, np.maximum(need - step, must_run))
     moved = {fuel: (more[fuel] - less[fuel]) / (2 * step) for fuel in more}
-    # What thermal plant doesn't answer is answered by renewables that were turned down.
-    renewable = np.maximum(0.0, 1 - sum(moved.values()))
-    return sum(moved[fuel] * factors[fuel] for fuel in moved) + renewable * factors["wind"]
+    # What thermal plant doesn't answer comes out of lakes, or from renewables that were turned down.
+    rest = np.maximum(0.0, 1 - _total(moved.values()))
+    return _total(moved[fuel] * factors[fuel] for fuel in moved) + rest * backup_g_per_kwh
