@@ -106,7 +106,13 @@ def server_embodied_kg(
     >>> 678 < server_embodied_kg(256.0) < 1693  # 10 % and 90 % quantile of published servers
     True
     """
-    counts = {"memory_gib": memory_gib, "cpus": cpus, "ssds": ssds, "hdds": hdds, "power_supplies": power_supplies}
+    counts = {
+        "memory_gib": memory_gib,
+        "cpus": cpus,
+        "ssds": ssds,
+        "hdds": hdds,
+        "power_supplies": power_supplies,
+    }
     for name, value in counts.items():
         _require_count(name, value)
     value_of = {name: value for name, (value, _, _) in _constants().items()}
@@ -115,7 +121,9 @@ def server_embodied_kg(
     modules = math.ceil(memory_gib / value_of["ram_module_gb"])
     cpu_kg = value_of["cpu_kg_per_mm2"] * die_mm2 + value_of["cpu_base_kg"]
     ram_kg = value_of["ram_kg_per_mm2"] * memory_gib / value_of["ram_gb_per_mm2"]
-    ssd_kg = value_of["ssd_kg_per_mm2"] * value_of["ssd_gb"] / value_of["ssd_gb_per_mm2"] + value_of["ssd_base_kg"]
+    ssd_kg = (
+        value_of["ssd_kg_per_mm2"] * value_of["ssd_gb"] / value_of["ssd_gb_per_mm2"] + value_of["ssd_base_kg"]
+    )
     return (
         cpus * cpu_kg
         + ram_kg
@@ -182,8 +190,8 @@ def amortised_g(
     28.54
     """
     if not (lifetime_years > 0 and 0 <= resource_share <= 1 and embodied_kg >= 0 and duration_s >= 0):
-        msg = f"{embodied_kg} kg over {lifetime_years} years, {duration_s} s and a share of {resource_share}"
-        hint = "give a lifetime above 0, a share in 0..1 and no negative number"
-        raise InputError(f"embodied emissions can't be amortised from {msg}", hint=hint)
+        given = f"{embodied_kg} kg, {lifetime_years} years, {duration_s} s and a share of {resource_share}"
+        msg = f"embodied emissions can't be amortised from {given}"
+        raise InputError(msg, hint="give a lifetime above 0, a share in 0..1 and no negative number")
     hours = duration_s / SECONDS_PER_HOUR
     return embodied_kg * _GRAMS_PER_KG * hours / (lifetime_years * HOURS_PER_YEAR) * resource_share

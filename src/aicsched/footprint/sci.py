@@ -9,7 +9,9 @@ from aicsched.errors import InputError
 __all__ = ["sci_g"]
 
 
-def sci_g(energy_kwh: float, average_intensity_g_per_kwh: float, embodied_g: float, units: float = 1.0) -> float:
+def sci_g(
+    energy_kwh: float, average_intensity_g_per_kwh: float, embodied_g: float, units: float = 1.0
+) -> float:
     """Return SCI: emissions per functional unit.
 
     Parameters
@@ -45,6 +47,6 @@ def sci_g(energy_kwh: float, average_intensity_g_per_kwh: float, embodied_g: flo
     """
     numbers = (energy_kwh, average_intensity_g_per_kwh, embodied_g, units)
     if not (all(math.isfinite(number) and number >= 0 for number in numbers) and units > 0):
-        msg = f"SCI can't be computed from E={energy_kwh}, I={average_intensity_g_per_kwh}, M={embodied_g}, R={units}"
+        msg = f"SCI can't be computed from E, I, M, R = {numbers}"
         raise InputError(msg, hint="give no negative number and a functional unit above 0", value=numbers)
     return (energy_kwh * average_intensity_g_per_kwh + embodied_g) / units
