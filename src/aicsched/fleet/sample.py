@@ -22,7 +22,11 @@ _DEFAULT_THREADS: Final = 128
 _GIB_PER_THREAD: Final = 4
 _RACKS: Final = ("a", "b", "c")
 # Every so many machines one carries a protection, so that recommendations have something to refuse.
-_PROTECTED_EVERY: Final = {7: ("termination-protection", "true"), 11: ("storage", "local"), 13: ("iac", "terraform")}
+_PROTECTED_EVERY: Final = {
+    7: ("termination-protection", "true"),
+    11: ("storage", "local"),
+    13: ("iac", "terraform"),
+}
 
 
 def _node(region: str, index: int, family: str) -> Node:
@@ -48,7 +52,9 @@ def _node(region: str, index: int, family: str) -> Node:
 
 def _region_nodes(row: dict[str, str]) -> list[Node]:
     families = row["families"].split(";")
-    return [_node(row["region"], index, families[index % len(families)]) for index in range(int(row["nodes"]))]
+    return [
+        _node(row["region"], index, families[index % len(families)]) for index in range(int(row["nodes"]))
+    ]
 
 
 def _region(row: dict[str, str], nodes: list[Node]) -> Region:

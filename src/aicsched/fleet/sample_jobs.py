@@ -16,13 +16,17 @@ __all__ = ["SAMPLE_NOW_S", "sample_jobs"]
 
 SAMPLE_NOW_S: Final = 1_777_507_200  # 2026-04-30T00:00Z, the end of the sample's past
 _RELEASED_WITHIN_H: Final = 48
-_THREADS: Final = (1, 2, 4, 8, 16, 24)
-_THREAD_SHARES: Final = (0.10, 0.22, 0.28, 0.22, 0.13, 0.05)
+_HORIZON_H: Final = 96
+# The largest job takes less than a 25th of the smallest region, so that plans can mix jobs finely.
+_THREADS: Final = (1, 2, 4, 8, 16)
+_THREAD_SHARES: Final = (0.10, 0.22, 0.28, 0.22, 0.18)
 _SLACKS_H: Final = (0, 3, 6, 12, 24, 40)
 _SLACK_SHARES: Final = (0.08, 0.12, 0.2, 0.25, 0.2, 0.15)
 
 
-def sample_jobs(fleet: Fleet, *, start_s: int = SAMPLE_NOW_S, count: int = 1200, seed: int = 7) -> tuple[Job, ...]:
+def sample_jobs(
+    fleet: Fleet, *, start_s: int = SAMPLE_NOW_S, count: int = 1200, seed: int = 7
+) -> tuple[Job, ...]:
     """Make a queue for a fleet.
 
     Parameters
@@ -51,7 +55,7 @@ def sample_jobs(fleet: Fleet, *, start_s: int = SAMPLE_NOW_S, count: int = 1200,
     """
     rng = np.random.default_rng(seed)
     names = [region.name for region in fleet.regions]
-    weights = np.array([region.capacity_vcpus for region in fleet.regions])
+    weights = np.array([region.capacity_vcpus for region in fleet.regions], dtype=np.float64)
     weights /= weights.sum()
     jobs: list[Job] = []
     for index in range(count):
@@ -59,11 +63,11 @@ def sample_jobs(fleet: Fleet, *, start_s: int = SAMPLE_NOW_S, count: int = 1200,
         # Quarter hours, office hours twice as busy as the night.
         release_h = min(_RELEASED_WITHIN_H * 1.0, float(rng.beta(1.3, 1.6)) * _RELEASED_WITHIN_H)
         release_s = start_s + int(release_h * 4) * HOUR_S // 4
-        duration_s = int(np.clip(rng.lognormal(1.1, 0.9), 0.5, 24.0) * 4) * HOUR_S / 4
-        deferrable = bool(rng.random() < 0.76)  # noqa: PLR2004 - three in four
+        duration_s = int(np.clip(rng.lognormal(1.1, 0.9), 0.5, 22.0) * 4) * HOUR_S / 4
+        deferrable = bool(rng.random() < 0.76)  # three in four
         slack_h = int(rng.choice(_SLACKS_H, p=_SLACK_SHARES)) if deferrable else 0
-        bound = rng.random() < 0.2  # noqa: PLR2004 - one in five
-        others = rng.choice([name for name in names if name != home], size=2, replace=False).tolist()
+        bound = rng.random() < 0.2  # one in five
+        others = rng.permutation([name for name in names if name != home])[:2].tolist()
         jobs.append(
             Job(
                 job_id=f"job-{index:04}",
@@ -71,11 +75,13 @@ def sample_jobs(fleet: Fleet, *, start_s: int = SAMPLE_NOW_S, count: int = 1200,
                 duration_s=duration_s,
                 release_s=release_s,
                 # Two hours are left for whole slots at both ends.
-                deadline_s=release_s + int(duration_s) + (slack_h + 2) * HOUR_S,
+                deadline_s=min(
+                    release_s + int(duration_s) + (slack_h + 2) * HOUR_S, start_s + _HORIZON_H * HOUR_S
+                ),
                 home_region=home,
                 allowed_regions=tuple(sorted({home, *others})) if bound else (),
                 deferrable=deferrable,
-                suspendable=bool(deferrable and rng.random() < 0.45),  # noqa: PLR2004 - one in three of all
+                suspendable=bool(deferrable and rng.random() < 0.45),  # one in three of all
                 data_gb=round(float(rng.lognormal(0.3, 1.6)), 2),
                 memory_gib=float(2 ** int(rng.integers(1, 7))),
                 priority=int(rng.integers(0, 3)),

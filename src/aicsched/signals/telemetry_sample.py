@@ -20,11 +20,14 @@ _DAY_H: Final = 24
 _CHARACTERS: Final = (
     ("busy", 0.34, 0.62, 0.48),
     ("office", 0.34, 0.45, 0.12),
-    ("light", 0.18, 0.14, 0.09),
+    ("light", 0.15, 0.14, 0.09),
+    ("batch", 0.03, 0.015, 0.010),
     ("idle", 0.09, 0.012, 0.012),
     ("silent", 0.05, 0.30, 0.20),
 )
 _SILENT_SHARE: Final = 0.6
+_BATCH_H: Final = 9
+_BATCH_SHARE: Final = 0.85
 
 
 def _character(draw: float) -> tuple[str, float, float]:
@@ -51,8 +54,8 @@ def sample_telemetry(nodes: Sequence[str], *, end_s: int, days: int = 14) -> Tel
     Returns
     -------
     Telemetry
-        Hourly, marked synthetic. Some nodes are nearly idle, and a few fell
-        silent for days: unknown there, not idle.
+        Hourly, marked synthetic. Some nodes are nearly idle, some only until a
+        rare batch run, and a few fell silent for days: unknown there, not idle.
 
     Examples
     --------
@@ -63,7 +66,7 @@ def sample_telemetry(nodes: Sequence[str], *, end_s: int, days: int = 14) -> Tel
     hours = days * _DAY_H
     grid = SlotGrid(end_s - hours * HOUR_S, HOUR_S, hours)
     hour = (grid.starts_s() // HOUR_S) % _DAY_H
-    weekend = ((grid.starts_s() // (HOUR_S * _DAY_H) + 3) % 7) >= 5  # noqa: PLR2004 - Saturday and Sunday
+    weekend = ((grid.starts_s() // (HOUR_S * _DAY_H) + 3) % 7) >= 5  # Saturday and Sunday
     by_day = np.exp(-0.5 * ((hour - 13.0) / 4.0) ** 2) * np.where(weekend, 0.35, 1.0)
     cpu, network, memory = (np.empty((len(nodes), hours)) for _ in range(3))
     for row, name in enumerate(nodes):
@@ -71,6 +74,9 @@ def sample_telemetry(nodes: Sequence[str], *, end_s: int, days: int = 14) -> Tel
         character, day, night = _character(rng.random())
         noise = rng.normal(0.0, 0.12 * day + 0.001, hours)
         load = np.clip(night + (day - night) * by_day + noise, 0.001, 0.99)
+        if character == "batch":  # a run at the month's end looks idle on all other days
+            begin = int(rng.integers(0, max(1, hours - _BATCH_H)))
+            load[begin : begin + _BATCH_H] = _BATCH_SHARE
         cpu[row] = load.round(4)
         network[row] = (load * 900.0 if character != "idle" else np.full(hours, 0.1)).round(2)
         memory[row] = np.clip(0.15 + 0.6 * load, 0.0, 1.0).round(4)
