@@ -28,7 +28,9 @@ DECORATORS = ["@app.*", "@pytest.fixture*", "@*.command*", "@*.callback*"]
 def main() -> int:
     """Print what is unused; return 1 if there is any."""
     finder = Vulture(ignore_names=CALLED_BY_OTHERS, ignore_decorators=DECORATORS)
-    finder.scavenge([str(ROOT / name) for name in ("src", "tests", "benchmarks", "notebooks", "tools", "do.py")])
+    finder.scavenge(
+        [str(ROOT / name) for name in ("src", "tests", "benchmarks", "notebooks", "tools", "do.py")]
+    )
     found = [item for item in finder.get_unused_code(min_confidence=60) if item.typ in KINDS]
     for item in found:
         print(item.get_report())

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, no package
 """Derive the packaged power table from published SPECpower_ssj2008 results.
 
 Power per hardware thread by CPU family: medians, quartiles and the number of
@@ -22,7 +23,10 @@ import statistics
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MIN_SERVERS = 5
 MAX_MEAN_OVER_MEDIAN = 2.0
@@ -158,7 +162,8 @@ def table_row(family: str, results: list[Result]) -> dict[str, object]:
         values = [getattr(result, f"{name}_w_per_vcpu") for result in results]
         low, mid, high = quartiles(values)
         if statistics.fmean(values) > MAX_MEAN_OVER_MEDIAN * mid:
-            msg = f"{family}: the mean {name} power is over {MAX_MEAN_OVER_MEDIAN:g} times the median {mid:.3f} W"
+            limit = f"{MAX_MEAN_OVER_MEDIAN:g} times the median {mid:.3f} W"
+            msg = f"{family}: the mean {name} power is over {limit}"
             raise GateError(msg)
         row |= {
             f"{name}_w_per_vcpu": round(mid, 4),
@@ -175,17 +180,17 @@ def derive(results_path: Path, families_path: Path) -> list[dict[str, object]]:
     return [table_row(name, found) for name, found in sorted(families.items()) if len(found) >= MIN_SERVERS]
 
 
-def write(rows: list[dict[str, object]], path: Path) -> None:
+def write(rows: Iterable[Mapping[str, object]], path: Path) -> None:
     """Write the table as CSV with plain line ends."""
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
+        writer: csv.DictWriter[str] = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
 def main(arguments: list[str]) -> int:
     """Run from the command line."""
-    if len(arguments) != 3:  # noqa: PLR2004 - three paths
+    if len(arguments) != 3:
         sys.stderr.write("usage: derive_cpu_power.py RESULTS.csv FAMILIES.csv OUT.csv\n")
         return 2
     results, families, out = map(Path, arguments)
