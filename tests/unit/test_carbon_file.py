@@ -60,26 +60,35 @@ def test_a_zone_can_be_named_and_a_path_with_an_equals_sign_still_opens(tmp_path
 def test_a_long_table_holds_several_zones_in_any_order(tmp_path: Path, column: str) -> None:
     zones, times = ["DE", "SE", "SE", "DE"], [*stamps(2), *stamps(1), stamps(1)[0]]
     times = [stamps(2)[0], stamps(2)[0], stamps(2)[1], stamps(2)[1]]
-    source = FileCarbon([table(tmp_path / "all.csv", {column: zones, "time": times, "ci": [400, 20, 30, 500]})])
+    source = FileCarbon(
+        [table(tmp_path / "all.csv", {column: zones, "time": times, "ci": [400, 20, 30, 500]})]
+    )
     assert source.zones() == ("DE", "SE")
     assert (values(source, "DE"), values(source, "SE")) == ([400, 500], [20, 30])
 
 
-@pytest.mark.parametrize("name", ["time", "valid_time", "Datetime", "timestamp", "__index_level_0__", "slot_start"])
+@pytest.mark.parametrize(
+    "name", ["time", "valid_time", "Datetime", "timestamp", "__index_level_0__", "slot_start"]
+)
 def test_usual_names_of_the_time_column_are_recognised(tmp_path: Path, name: str) -> None:
     source = FileCarbon([table(tmp_path / "DE.csv", {name: stamps(3), "ci": [400, 410, 420]})])
     assert source.read("DE").slots == SlotGrid(int(START.timestamp()), 3600, 3)
 
 
 def test_an_only_zoned_time_of_parquet_needs_no_known_name(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"when": pa.array([0, 3600], pa.timestamp("s", "UTC")), "ci": [4.0, 5.0]}), tmp_path / "DE.parquet")
+    pq.write_table(
+        pa.table({"when": pa.array([0, 3600], pa.timestamp("s", "UTC")), "ci": [4.0, 5.0]}),
+        tmp_path / "DE.parquet",
+    )
     assert values(FileCarbon([tmp_path / "DE.parquet"]), "DE") == [4, 5]
 
 
 def test_a_frame_with_a_time_index_written_by_pandas_reads_back(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     for name in ("time", None):
-        index = pd.date_range("2021-10-31", periods=25, freq="h", tz="Europe/Berlin", name=name)  # clocks go back
+        index = pd.date_range(
+            "2021-10-31", periods=25, freq="h", tz="Europe/Berlin", name=name
+        )  # clocks go back
         pd.DataFrame({"ci_lifecycle": np.arange(25) + 400.0}, index=index).to_parquet(tmp_path / "DE.parquet")
         series = FileCarbon([tmp_path / "DE.parquet"]).read("DE")
         assert series.slots == SlotGrid(parse_time("2021-10-30T22:00Z"), 3600, 25)
@@ -126,7 +135,9 @@ def test_marginal_is_told_by_the_name_or_the_argument(
     assert FileCarbon([file], kind=given).read("DE").kind == kind
 
 
-@pytest.mark.parametrize("other", ["demand_mw", "low_carbon_pct", "carbon_free_share", "carbon_price", "co2_t", "wind"])
+@pytest.mark.parametrize(
+    "other", ["demand_mw", "low_carbon_pct", "carbon_free_share", "carbon_price", "co2_t", "wind"]
+)
 def test_what_is_no_intensity_is_never_taken_for_one(tmp_path: Path, other: str) -> None:
     file = table(tmp_path / "DE.csv", {"time": stamps(2), other: [50, 60]})
     with pytest.raises(InputError, match=rf"none of its columns could be .*{other}.*--column"):
@@ -137,12 +148,17 @@ def test_what_is_no_intensity_is_never_taken_for_one(tmp_path: Path, other: str)
 
 @pytest.mark.parametrize("only", ["value", "Values", "DE"])
 def test_an_only_column_with_a_plain_name_is_the_intensity(tmp_path: Path, only: str) -> None:
-    assert values(FileCarbon([table(tmp_path / "DE.csv", {"time": stamps(2), only: [50, 60]})]), "DE") == [50, 60]
+    assert values(FileCarbon([table(tmp_path / "DE.csv", {"time": stamps(2), only: [50, 60]})]), "DE") == [
+        50,
+        60,
+    ]
 
 
 def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None:
     file = table(tmp_path / "DE.csv", {"time": stamps(2), "ci_direct": [4, 5], "ci_lifecycle": [6, 7]})
-    with pytest.raises(InputError, match=r"2 of its columns .*\(ci_direct, ci_lifecycle\); choose one with --column"):
+    with pytest.raises(
+        InputError, match=r"2 of its columns .*\(ci_direct, ci_lifecycle\); choose one with --column"
+    ):
         FileCarbon([file])
     assert values(FileCarbon([file], column="ci_lifecycle"), "DE") == [6, 7]
     with pytest.raises(InputError, match="no column 'ci_lifecicle'; did you mean ci_lifecycle"):
@@ -151,7 +167,9 @@ def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path: Path) -> 
 
 def test_sorting_equal_duplicates_and_gaps_are_counted_and_nothing_is_filled(tmp_path: Path) -> None:
     hours = [0, 1, 3, 2, 2, 6, 5, 7, 7, 7]
-    file = table(tmp_path / "DE.csv", {"time": [stamps(9)[hour] for hour in hours], "ci": [400 + h for h in hours]})
+    file = table(
+        tmp_path / "DE.csv", {"time": [stamps(9)[hour] for hour in hours], "ci": [400 + h for h in hours]}
+    )
     source = FileCarbon([file])
     assert source.notes("DE") == ("sorted", "duplicates:3", "gaps:1")
     series = source.read("DE")
@@ -179,7 +197,9 @@ def test_a_window_is_cut_and_one_outside_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_zone_in_two_files_is_refused(tmp_path: Path) -> None:
-    first, again = (table(tmp_path / name, {"time": stamps(2), "ci": [4, 5]}) for name in ("a_DE.csv", "b_DE.csv"))
+    first, again = (
+        table(tmp_path / name, {"time": stamps(2), "ci": [4, 5]}) for name in ("a_DE.csv", "b_DE.csv")
+    )
     with pytest.raises(InputError, match=r"'DE' is in two files, 'b_DE.csv' among them"):
         FileCarbon([first, again])
 
@@ -203,31 +223,35 @@ class TestRecordedData:
 
     @pytest.mark.parametrize("zone", ["AUS-QLD", "CISO", "DE", "SE"])
     def test_carboncast_series_are_whole(self, shared_data: Path, zone: str) -> None:
-        source = FileCarbon([shared_data / "carbon" / f"ccast13_{zone}.parquet"], column="ci_lifecycle")
+        source = FileCarbon(
+            [shared_data / "data" / "carbon" / f"ccast13_{zone}.parquet"], column="ci_lifecycle"
+        )
         series = source.read(zone)
         assert series.slots == SlotGrid.from_times("2020-01-01T00:00Z", "2022-01-01T00:00Z")
         assert (series.missing, source.notes(zone)) == (0, ())
 
     def test_values_are_those_that_arrow_reads(self, shared_data: Path) -> None:
-        file = shared_data / "carbon" / "em_DE-LU.parquet"
+        file = shared_data / "data" / "carbon" / "em_DE-LU.parquet"
         raw = pq.read_table(file)["ci_direct"].to_numpy()
         got = FileCarbon([file], column="ci_direct").read("DE-LU").values_g_per_kwh
         np.testing.assert_array_equal(got, raw.astype(np.float64))
 
     def test_a_real_gap_of_456_hours_stays_a_gap(self, shared_data: Path) -> None:
-        source = FileCarbon([shared_data / "carbon" / "eia_FPL.parquet"])
+        source = FileCarbon([shared_data / "data" / "carbon" / "eia_FPL.parquet"])
         assert source.notes("FPL") == ("gaps:456",)
         first = int(np.argmax(np.isnan(source.read("FPL").values_g_per_kwh)))
-        assert source.read("FPL").slots.starts_s()[first] == parse_time("2022-01-28T00:00Z") + first % 24 * 3600
+        assert (
+            source.read("FPL").slots.starts_s()[first] == parse_time("2022-01-28T00:00Z") + first % 24 * 3600
+        )
 
     def test_a_year_that_is_missing_is_too_much(self, shared_data: Path) -> None:
         with pytest.raises(SignalGap, match="8760 of 26304 slots are missing"):
-            FileCarbon([shared_data / "carbon" / "eci_SE.parquet"], column="ci_lifecycle")
+            FileCarbon([shared_data / "data" / "carbon" / "eci_SE.parquet"], column="ci_lifecycle")
 
     @pytest.mark.parametrize("country", ["ger", "gb", "fr"])
     def test_naive_times_are_refused(self, shared_data: Path, country: str) -> None:
         with pytest.raises(SlotError, match="has no time zone; add an offset"):
-            FileCarbon([shared_data / "carbon" / f"lwa_{country}_2020_subhourly.parquet"])
+            FileCarbon([shared_data / "data" / "carbon" / f"lwa_{country}_2020_subhourly.parquet"])
 
     @pytest.mark.parametrize(("country", "step_s"), [("ger", 900), ("fr", 1800)])
     def test_once_localised_sub_hourly_series_keep_their_step(
@@ -242,16 +266,18 @@ class TestRecordedData:
 
     @staticmethod
     def _localised(shared_data: Path, tmp_path: Path, country: str) -> Path:
-        raw = pq.read_table(shared_data / "carbon" / f"lwa_{country}_2020_subhourly.parquet")
-        name = next(item for item in raw.column_names if "carbon" in item.lower() or item.startswith("ci"))
+        raw = pq.read_table(shared_data / "data" / "carbon" / f"lwa_{country}_2020_subhourly.parquet")
+
         times = raw["time"].cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
-        pq.write_table(pa.table({"time": times, "ci": raw[name]}), tmp_path / f"{country}.parquet")
+        pq.write_table(pa.table({"time": times, "ci": raw["ci"]}), tmp_path / f"{country}.parquet")
         return tmp_path / f"{country}.parquet"
 
 
 def test_an_unknown_zone_brings_the_three_nearest(tmp_path: Path) -> None:
     times = stamps(1) * 5
-    file = table(tmp_path / "all.csv", {"zone": ["DE", "DK", "SE", "PL", "CISO"], "time": times, "ci": [9] * 5})
+    file = table(
+        tmp_path / "all.csv", {"zone": ["DE", "DK", "SE", "PL", "CISO"], "time": times, "ci": [9] * 5}
+    )
     with pytest.raises(UnknownZone, match=r"knows no grid zone 'D'; did you mean \w+, \w+ or \w+\?"):
         FileCarbon([file]).read("D")
     with pytest.raises(UnknownZone):

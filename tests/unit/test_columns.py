@@ -206,7 +206,8 @@ def test_reading_a_table_loads_neither_pandas_nor_scipy(tmp_path: Path) -> None:
     file = written(tmp_path / "a.parquet", **table)
     script = (
         "import sys; from pathlib import Path; from aicsched.domain.columns import read_columns;"
-        f"read_columns(Path({str(file)!r})); print([m for m in ('pandas', 'scipy', 'numba') if m in sys.modules])"
+        f"read_columns(Path({str(file)!r}));"
+        "print([name for name in ('pandas', 'scipy', 'numba') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
