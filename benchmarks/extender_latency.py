@@ -134,10 +134,7 @@ def plain_handler(grams: dict[str, float]) -> Callable[[bytes], bytes]:
         answer: list[dict[str, Any]] = []
         for name in names:
             cost = grams.get(name)
-            if cost is None or high == low:
-                score = 5
-            else:
-                score = round(10 * (high - cost) / (high - low))
+            score = 5 if cost is None or high == low else round(10 * (high - cost) / (high - low))
             answer.append({"Host": name, "Score": score})
         return json.dumps(answer).encode()
 
@@ -166,9 +163,7 @@ def _same_nodes(ours: bytes, theirs: bytes) -> None:
 
 def _http(count: int, body: bytes, calls: int) -> dict[str, float]:
     """Call a real server over one kept connection, as the scheduler does."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(count)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(count)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])

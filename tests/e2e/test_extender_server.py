@@ -44,7 +44,8 @@ class Server:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "listens on http://127.0.0.1:" in line, self.process.communicate(timeout=10)
-        self.port = int(line.rpartition(":")[2])
+        self.line = line
+        self.port = int(line.split("127.0.0.1:")[1].split()[0])
 
     def stop(self, kind: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(kind)
@@ -81,6 +82,7 @@ def strict() -> Iterator[Server]:
 
 
 def test_the_sample_is_ready_when_it_says_where_it_listens(server: Server) -> None:
+    assert "synthetic" in server.line
     assert server.call("GET", "/livez").status == 200
     ready = server.call("GET", "/readyz?verbose")
     assert ready.status == 200

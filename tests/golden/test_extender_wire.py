@@ -42,7 +42,7 @@ def client_for(names: list[str]) -> Client:
 
 def test_every_recorded_call_is_answered(shared_data: Path) -> None:
     answered = dict.fromkeys(("filter", "prioritize", "bind", "preempt"), 0)
-    for name, exchange in calls(shared_data / "extender-wire"):
+    for name, exchange in calls(shared_data / "data" / "extender-wire"):
         request, verb = exchange["request"], exchange["verb"]
         body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
         client = client_for(offered(request) if "NodeNames" in request else [])
@@ -62,7 +62,7 @@ def test_every_recorded_call_is_answered(shared_data: Path) -> None:
 
 def test_the_answer_looks_like_the_recorded_one(shared_data: Path) -> None:
     """A recorded good answer has the same keys as ours, so the judge did not invent v1."""
-    case = json.loads((shared_data / "extender-wire" / "names-ok.json").read_text(encoding="utf-8"))
+    case = json.loads((shared_data / "data" / "extender-wire" / "names-ok.json").read_text(encoding="utf-8"))
     for exchange in case["exchanges"]:
         ours = client_for(["node-0000"]).post(exchange["path"], exchange["request"])
         theirs = exchange["response"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -105,7 +106,8 @@ def serve_sample(
     def sample_now_s() -> float:
         return snapshot.issued_at_s + time.monotonic() - begun_s
 
-    serve(ExtenderApp(SnapshotHolder(snapshot), now_s=sample_now_s), port=port, host=host, announce=announce)
+    app = ExtenderApp(SnapshotHolder(snapshot), now_s=sample_now_s)
+    serve(app, port=port, host=host, announce=announce or _print_sample)
 
 
 class _Server(uvicorn.Server):
@@ -147,6 +149,10 @@ def _print_line(text: str) -> None:
     sys.stdout.flush()
 
 
+def _print_sample(text: str) -> None:
+    _print_line(f"{text} with the embedded sample: synthetic, for trying out")
+
+
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -170,6 +176,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         msg = f"port {port} on {host} can't be listened on: {reason.lower()}"
         raise ServeError(msg, hint="choose another port, or 0 for a free one", value=port) from error
