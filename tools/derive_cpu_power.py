@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, no package
 """Derive the packaged power table from published SPECpower_ssj2008 results.
 
 Power per hardware thread by CPU family: medians, quartiles and the number of

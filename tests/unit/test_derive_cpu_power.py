@@ -47,7 +47,7 @@ def _row(
 
 
 def test_the_packaged_table_is_reproduced(tool: ModuleType, shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "hardware"
+    folder = shared_data / "data" / "hardware"
     out = tmp_path / "out.csv"
     arguments = [folder / "specpower-ssj2008-2026-03-09.csv", folder / "cpu-family-map.csv", out]
     assert tool.main([str(path) for path in arguments]) == 0

@@ -71,7 +71,7 @@ def test_backend_energies_are_intervals() -> None:
 
 def test_quantum_medians_are_those_of_the_snapshots(shared_data: Path) -> None:
 
-    with (shared_data / "hardware" / "qpu-snapshots-68.csv").open(newline="") as handle:
+    with (shared_data / "data" / "hardware" / "qpu-snapshots-68.csv").open(newline="") as handle:
         snapshots = {row["backend"]: row for row in csv.DictReader(handle)}
     found = {backend.name: backend.properties for backend in FLEET.backends}
     for name, snapshot in (("qpu-heron", "fake_pittsburgh"), ("qpu-eagle", "fake_sherbrooke")):
