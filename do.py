@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import sys
 
-if sys.version_info < (3, 11):
-    # Before anything that an older Python can't even import.
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    sys.exit(f"do.py needs Python 3.11 or newer, and this is {version}. Try: python3.11 do.py")
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this file chose the Python
+    sys.exit(
+        "do.py needs Python 3.11 or newer, and this is {}.{}. Try: python3.11 do.py".format(*sys.version_info)
+    )
 
 import os
 import time
@@ -71,7 +71,7 @@ OFFLINE = (
 ADVICE = (
     (
         ("No space left", "Disk quota exceeded"),
-        "The disk is full: 1.5 GB are needed here and in the temporary folder (TMPDIR). Free some, then try again.",
+        "The disk is full: 1.5 GB are needed here and in the temporary folder (TMPDIR). Free some and try again.",
     ),
     (
         ("Read-only file system", "Permission denied"),
@@ -79,27 +79,29 @@ ADVICE = (
     ),
     (
         ("DO NOT MATCH THE HASHES", "Hash mismatch"),
-        "A package differs from the lock: don't use it. Try once more, then ask who keeps your package index.",
+        "A package differs from the lock: don't use it. Try again, then ask who keeps your package index.",
     ),
     (
         OFFLINE,
-        "The package index can't be reached. The first set-up needs the network (if yours has its own way out, "
-        "set HTTPS_PROXY, or index-url in pip's settings); later calls work offline.",
+        (
+            "The package index can't be reached. The first set-up needs the network (behind a proxy: set "
+            "HTTPS_PROXY, or index-url in pip's settings); later calls work offline."
+        ),
     ),
     (
         ("No matching distribution", "no wheels with a matching"),
         "A locked package has no wheel for this Python and machine: use Python 3.11 to 3.13 on 64 bits.",
     ),
 )
-# Several processes compile faster than the installer's one. Packages' own tests are half of all code and never
-# run; a file that can't be compiled matters only to whoever imports it, so the outcome isn't asked for.
+# Several processes compile faster than the installer's one. Packages' own tests are half of all code and
+# never run; a file that can't be compiled matters only to whoever imports it: the outcome isn't asked for.
 COMPILE = """
 import compileall, re, sys
 compileall.compile_dir(sys.argv[1], quiet=2, workers=0, rx=re.compile(r"[/\\\\]tests?[/\\\\]"))
 """
 
 
-class Failure(Exception):  # noqa: N818 - a sentence for the reader, not a defect of this file
+class Failure(Exception):
     """A step failed; the text says what to do."""
 
 
@@ -145,7 +147,11 @@ def advice(output: str) -> str:
 def child_env() -> dict[str, str]:
     """Return the environment for child processes: .venv's programs first, and nothing that misleads them."""
     env = {name: value for name, value in os.environ.items() if name not in MISLEADING}
-    return {**env, "PATH": str(BIN) + os.pathsep + env.get("PATH", os.defpath), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {
+        **env,
+        "PATH": str(BIN) + os.pathsep + env.get("PATH", os.defpath),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
 
 
 def run(command: Sequence[object], title: str, watch: Callable[[str], str | None] | None = None) -> None:
@@ -169,10 +175,17 @@ def run(command: Sequence[object], title: str, watch: Callable[[str], str | None
 
     lines: list[str] = []
     parts = [str(part) for part in command]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with Step(title) as step, subprocess.Popen(
-        parts, cwd=ROOT, env=child_env(), text=True, errors="replace", **pipes
-    ) as process:
+    process = subprocess.Popen(
+        parts,
+        cwd=ROOT,
+        env=child_env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    with Step(title) as step, process:
         for line in process.stdout or ():
             lines.append(line)
             word = watch(line) if watch else None
@@ -231,7 +244,9 @@ def write_stamp(**changes: str) -> None:
     import json
 
     part = STAMP.with_suffix(".part")
-    part.write_text(json.dumps({**read_stamp(), "place": place(), **changes}, indent=1) + "\n", encoding="utf-8")
+    part.write_text(
+        json.dumps({**read_stamp(), "place": place(), **changes}, indent=1) + "\n", encoding="utf-8"
+    )
     part.replace(STAMP)
 
 
@@ -280,12 +295,11 @@ def works(command: Sequence[str]) -> bool:
     """Tell whether a command runs and exits with 0."""
     import subprocess
 
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.run(command, env=child_env(), check=False, **quiet).returncode == 0
+    return subprocess.run(command, env=child_env(), capture_output=True, check=False).returncode == 0
 
 
 def installer() -> list[str]:
-    """Choose what installs: uv if it is on PATH (faster), else this Python's pip, else one made by ensurepip."""
+    """Choose what installs: uv if on PATH (faster), else this Python's pip, else one made by ensurepip."""
     import shutil
 
     uv = shutil.which("uv")
@@ -298,7 +312,7 @@ def installer() -> list[str]:
         return [base, "-m", "pip", "--python", str(PYTHON), "install", *options]
     if works([str(PYTHON), "-m", "ensurepip"]):
         return [str(PYTHON), "-m", "pip", "install", *options]
-    msg = f"{base} has no pip. Install it (on Debian: apt install python3-pip) or put uv on PATH, then try again."
+    msg = f"{base} has no pip. Install it (on Debian: apt install python3-pip) or put uv on PATH."
     raise Failure(msg)
 
 
@@ -343,7 +357,11 @@ def find_uv() -> str:
 def gates() -> dict[str, list[str]]:
     """List the checks as arguments of .venv's Python, the longest first: two run at a time."""
     modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
-    prose = [name for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tests") if (ROOT / name).exists()]
+    prose = [
+        name
+        for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tests")
+        if (ROOT / name).exists()
+    ]
     prose += sorted(path.name for path in ROOT.glob("*.md"))
     return {
         "types": ["-m", "pyright"],
@@ -387,8 +405,8 @@ def check() -> None:
     failed = [name for name, text in found.items() if text]
     if failed:
         print("\n\n".join(found[name] for name in failed), flush=True)
-        msg = f"checks failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style and format; the rest "
-        msg += "is for you to mend (the rules and their reasons stand in pyproject.toml)."
+        msg = f"checks failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style and format; the rest is "
+        msg += "yours to mend (the rules and their reasons: pyproject.toml)."
         raise Failure(msg)
 
 
@@ -407,7 +425,9 @@ def test(arguments: Sequence[str]) -> None:
     if arguments:
         hand_over([PYTHON, "-m", "pytest", *arguments])
     check()
-    hand_over([PYTHON, "-m", "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "-m", "not e2e"])
+    hand_over(
+        [PYTHON, "-m", "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "-m", "not e2e"]
+    )
 
 
 def lint(arguments: Sequence[str]) -> None:
@@ -455,8 +475,19 @@ def clean(_: Sequence[str]) -> None:
     """Remove everything that can be made anew."""
     import shutil
 
-    names = (".venv", ".pytest_cache", ".ruff_cache", ".hypothesis", "htmlcov", "build", "dist", "aicsched-demo")
-    caches = [cache for name in ("src", "tests", "benchmarks") for cache in (ROOT / name).rglob("__pycache__")]
+    names = (
+        ".venv",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "htmlcov",
+        "build",
+        "dist",
+        "aicsched-demo",
+    )
+    caches = [
+        cache for name in ("src", "tests", "benchmarks") for cache in (ROOT / name).rglob("__pycache__")
+    ]
     with Step("clean"):
         for path in [*(ROOT / name for name in names), *caches]:
             shutil.rmtree(path, ignore_errors=True)
