@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aicsched.domain.fleet import BackendKind
+from aicsched.score.backend_terms import Site
 from aicsched.score.edge import EdgeCall, score_edge
 from aicsched.score.intensity import met_by_region
 from aicsched.score.neuromorphic import Network, score_neuromorphic
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from aicsched.domain.fleet import Backend, Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.score import ScoreCard
-    from aicsched.score.intensity import Met
 
 __all__ = ["score_backends"]
 
-_HOUR_S = 3600.0
+# Long enough for a usual queue and the run.
+HORIZON_S: Final = 6 * 3600
 
 
-def score_backends(  # noqa: PLR0913 - one keyword per kind of work
+def score_backends(
     fleet: Fleet,
     forecasts: Mapping[str, Forecast],
     *,
@@ -42,9 +42,10 @@ def score_backends(  # noqa: PLR0913 - one keyword per kind of work
     fleet : Fleet
         With backends.
     forecasts : mapping of str to Forecast
-        Per grid zone, covering the hour from `start_s`.
+        Per grid zone, covering six hours from `start_s`.
     start_s : int
-        When the work would start, seconds since the epoch.
+        When the work would start, seconds since the epoch; the mean intensity of
+        the six hours from then stands for queue and run.
     circuit, network, call : Circuit, Network, EdgeCall
         The work for each kind.
     weights : ScoreWeights
@@ -53,28 +54,31 @@ def score_backends(  # noqa: PLR0913 - one keyword per kind of work
     Returns
     -------
     tuple of ScoreCard
-        Those that can take their work first, least grams first. Totals of
-        different kinds are for different work.
+        By kind, since totals of different kinds are for different work; in a kind
+        those that can take it first, least grams first.
 
     Raises
     ------
     InputError
-        A backend lacks a property.
+        A backend lacks a property, or one is out of range.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
-    met = met_by_region(fleet, forecasts, start_s, _HOUR_S)
+    met = met_by_region(fleet, forecasts, start_s, HORIZON_S)
     pue = {region.name: region.pue for region in fleet.regions}
 
-    def card(backend: Backend, here: Met) -> ScoreCard:
-        site = pue[backend.region]
+    def card(backend: Backend) -> ScoreCard:
+        site = Site(met[backend.region], pue[backend.region], fleet.synthetic)
         if backend.kind is BackendKind.QUANTUM:
-            return score_quantum(backend, circuit, here, site, weights)
+            return score_quantum(backend, circuit, site, weights)
         if backend.kind is BackendKind.NEUROMORPHIC:
-            return score_neuromorphic(backend, network, here, site)
-        return score_edge(backend, call, here, site, weights)
+            return score_neuromorphic(backend, network, site, weights)
+        return score_edge(backend, call, site, weights)
 
-    cards = [card(backend, met[backend.region]) for backend in fleet.backends]
-    if fleet.synthetic:
-        cards = [replace(item, synthetic=True) for item in cards]
-    return tuple(sorted(cards, key=lambda item: (not item.feasible, item.mid_g, item.candidate)))
+    ranks = {str(kind): rank for rank, kind in enumerate(BackendKind)}
+    return tuple(
+        sorted(
+            (card(backend) for backend in fleet.backends),
+            key=lambda item: (ranks[item.candidate_kind], not item.feasible, item.mid_g, item.candidate),
+        )
+    )

@@ -1,100 +1,148 @@
-"""Scores of edge sites: hard limits first, then grams."""
+"""Scores of edge sites: hard limits first, then grams and the chance to be late."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from aicsched.domain.score import ScoreCard, ScoreTerm
-from aicsched.score.intensity import Met, scaled
-from aicsched.score.properties import need
+from aicsched.errors import InputError
+from aicsched.score.backend_terms import Interval, backend_card, energy_term, number, static_term
 from aicsched.units import kwh_from_watts
 
 if TYPE_CHECKING:
     from aicsched.domain.fleet import Backend
+    from aicsched.domain.score import ScoreCard
+    from aicsched.score.backend_terms import Site
     from aicsched.score.request import ScoreWeights
 
-__all__ = ["EdgeCall", "score_edge"]
+__all__ = ["EDGE_LIMITS", "EdgeCall", "late_risk", "score_edge"]
+
+# The hard limits that a site states, in the terms of Akamai EdgeWorkers and AWS Greengrass.
+EDGE_LIMITS: Final = ("cpu_ms", "wall_ms", "memory_mb", "bundle_kb", "subrequests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeCall:
     """A function that runs at the edge, and how often.
 
+    The default fits the middle tier of EdgeWorkers (20 ms CPU, 2.5 MB), not the
+    smallest: an illustration, no measurement.
+
     Parameters
     ----------
     cpu_ms, wall_ms : float
-        CPU and wall time a call [ms].
-    memory_mb : float
-        Memory [MB].
-    bundle_kb : float
-        Size of its code [KB].
+        CPU and mean wall time a call [ms].
+    memory_mb, bundle_kb : float
+        Memory [MB], and size of its code [kB].
     subrequests : int
         Requests it makes.
     calls : int
         How many.
+
+    Raises
+    ------
+    InputError
+        A number is out of its range.
     """
 
     cpu_ms: float = 8.0
-    wall_ms: float = 40.0
-    memory_mb: float = 1.2
+    wall_ms: float = 20.0
+    memory_mb: float = 2.0
     bundle_kb: float = 180.0
     subrequests: int = 1
     calls: int = 1_000_000
 
+    def __post_init__(self) -> None:
+        needs = [float(getattr(self, name)) for name in EDGE_LIMITS]
+        fine = all(math.isfinite(need) and need >= 0 for need in needs) and self.calls >= 1
+        if not fine or not 0 < self.cpu_ms <= self.wall_ms:
+            msg = f"{self} is no edge function"
+            raise InputError(msg, hint="times are positive, and wall_ms at least cpu_ms", value=self)
+
     def describe(self) -> str:
-        """Return the call in words."""
+        """Return the call in words.
+
+        Returns
+        -------
+        str
+            With numbers.
+        """
         return f"{self.calls:,} calls of {self.cpu_ms:g} ms CPU and {self.memory_mb:g} MB"
 
 
-def score_edge(backend: Backend, call: EdgeCall, met: Met, pue: float, weights: ScoreWeights) -> ScoreCard:
+def late_risk(network_ms: float, call: EdgeCall, limit_ms: float) -> float:
+    """Return the share of calls that are slower than a limit.
+
+    Parameters
+    ----------
+    network_ms : float
+        Time to the user and back [ms].
+    call : EdgeCall
+        With its mean wall time.
+    limit_ms : float
+        The objective [ms].
+
+    Returns
+    -------
+    float
+        exp(-(limit - network) / wall): wall times taken as exponential, an
+        assumption that overstates the tail of steady functions.
+
+    Examples
+    --------
+    >>> round(late_risk(20.0, EdgeCall(wall_ms=40.0), 100.0), 4)
+    0.1353
+    """
+    return math.exp(-max(0.0, limit_ms - network_ms) / call.wall_ms)
+
+
+def score_edge(backend: Backend, call: EdgeCall, site: Site, weights: ScoreWeights) -> ScoreCard:
     """Score an edge site for a function.
 
     Parameters
     ----------
     backend : Backend
-        The site, with its limits.
+        Properties ``cpu_ms``, ``wall_ms``, ``memory_mb``, ``bundle_kb`` and
+        ``subrequests`` (limits), and ``latency_ms``.
     call : EdgeCall
         The function.
-    met : Met
-        Intensity that it meets.
-    pue : float
-        Of its site.
+    site : Site
+        Intensity and PUE of where it stands.
     weights : ScoreWeights
-        The latency objective and the exchange rate of risk.
+        The latency objective, and what missing it counts as.
 
     Returns
     -------
     ScoreCard
-        Refused where a limit is exceeded; the risk is that network and call
-        together take longer than the objective.
+        Refused with every limit that is exceeded.
 
     Raises
     ------
     InputError
-        A property is missing.
+        A property is missing or out of range.
     """
-    limits = ("cpu_ms", "wall_ms", "memory_mb", "bundle_kb", "subrequests")
     refusals = tuple(
-        f"allows {name} of {need(backend, name):g}, {getattr(call, name):g} are needed"
-        for name in limits
-        if getattr(call, name) > need(backend, name)
+        f"allows {name} of {number(backend, name):g}, {getattr(call, name):g} are needed"
+        for name in EDGE_LIMITS
+        if getattr(call, name) > number(backend, name)
     )
-    seconds = call.calls * call.cpu_ms / 1000.0
-    low_g, mid_g, high_g = scaled(met, kwh_from_watts(backend.active_w * pue, seconds))
-    late = need(backend, "latency_ms") + call.wall_ms > weights.latency_limit_ms
-    risk = 1.0 if late else 0.0
-    terms = [ScoreTerm(name="operational", low_g=low_g, mid_g=mid_g, high_g=high_g, note=f"{backend.active_w:g} W for {seconds:,.0f} s of CPU")]
-    if late:
-        note = f"{need(backend, 'latency_ms'):g} ms away"
-        terms.append(ScoreTerm(name="slo_risk", low_g=weights.risk_g, mid_g=weights.risk_g, high_g=weights.risk_g, note=note))
-    return ScoreCard(
-        candidate=backend.name,
-        candidate_kind=str(backend.kind),
-        request=call.describe(),
-        terms=tuple(terms),
-        slo_risk=risk,
+    busy_s, wall_s = call.calls * call.cpu_ms / 1000.0, call.calls * call.wall_ms / 1000.0
+    active_kwh = kwh_from_watts(backend.active_w, busy_s)
+    risk = late_risk(number(backend, "latency_ms"), call, weights.latency_limit_ms)
+    # Calls share the site while they wait: the middle attributes the CPU's time, the high end all of it.
+    held = Interval(busy_s, busy_s, wall_s)
+    note = f"{backend.active_w:g} W for {busy_s:,.0f} s of CPU"
+    return backend_card(
+        backend,
+        call.describe(),
+        (
+            energy_term("operational", Interval(active_kwh, active_kwh, active_kwh), site, note),
+            static_term(backend, held, site),
+        ),
+        risk=Interval(risk, risk, risk),
+        why=f"of calls over {weights.latency_limit_ms:g} ms",
         refusals=refusals,
-        inputs=(met.source, backend.source),
-        synthetic=met.synthetic,
+        site=site,
+        weights=weights,
     )

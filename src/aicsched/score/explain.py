@@ -39,7 +39,10 @@ def explain(card: ScoreCard) -> str:
     if card.refusals:
         return f"{card.candidate} can't take {card.request}: {'; '.join(card.refusals)}."
     terms = sorted(card.terms, key=lambda term: -abs(term.mid_g))
-    parts = [f"{_named(term.name)} {format_mass(term.mid_g)}" + (f" ({term.note})" if term.note else "") for term in terms]
+    parts = [
+        f"{_named(term.name)} {format_mass(term.mid_g)}" + (f" ({term.note})" if term.note else "")
+        for term in terms
+    ]
     band = f"{format_mass(card.low_g)} to {format_mass(card.high_g)}"
     return f"{card.candidate}: {format_mass(card.mid_g)} ({band}) for {card.request} = {' + '.join(parts)}."
 
@@ -83,6 +86,10 @@ def compare(one: ScoreCard, other: ScoreCard) -> str:
     gained_g = other.mid_g - one.mid_g
     verb = "beats" if gained_g >= 0 else "loses to"
     ordered = sorted(term_differences(one, other).items(), key=lambda item: -abs(item[1]))
-    parts = [f"{_named(name)} {format_mass(abs(value))} {'less' if value >= 0 else 'more'}" for name, value in ordered if value]
+    parts = [
+        f"{_named(name)} {format_mass(abs(value))} {'less' if value >= 0 else 'more'}"
+        for name, value in ordered
+        if value
+    ]
     because = f": {', '.join(parts)}" if parts else ""
     return f"{one.candidate} {verb} {other.candidate} by {format_mass(abs(gained_g))}{because}."

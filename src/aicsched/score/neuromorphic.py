@@ -1,137 +1,179 @@
 """Scores of neuromorphic systems: does the network fit, and how many joules an inference takes.
 
-Published energies per operation differ by a factor of 45 between sources that
-measure a core and those that measure a system, so a score is an interval.
+Published energies of one synaptic operation differ by a factor of 45 for the same
+chip, by what is counted (core, chip, board). So each constant comes as low, mid
+and high, and so does the score.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from aicsched.domain.score import ScoreCard, ScoreTerm
-from aicsched.score.properties import need
-from aicsched.units import kwh_from_watts
+from aicsched.errors import InputError
+from aicsched.score.backend_terms import (
+    JOULES_PER_KWH,
+    Interval,
+    backend_card,
+    energy_term,
+    number,
+    static_term,
+)
 
 if TYPE_CHECKING:
     from aicsched.domain.fleet import Backend
-    from aicsched.score.intensity import Met
+    from aicsched.domain.score import ScoreCard
+    from aicsched.score.backend_terms import Site
+    from aicsched.score.request import ScoreWeights
 
 __all__ = ["Network", "inference_j", "score_neuromorphic"]
 
-_JOULES_PER_KWH = 3.6e6
-_PICO = 1e-12
+JOULES_PER_PICOJOULE: Final = 1e-12
+US_PER_S: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A spiking network and how often it runs.
 
+    The default is the convolutional network of the NIR paper (8,970 neurons,
+    903,680 virtual synapses). Its spike rate is an assumption: 5 % of the synapses
+    in a step, 1 to 20 %.
+
     Parameters
     ----------
     neurons, synapses : int
-        Its size; by default that of a published convolutional example.
+        Size.
     steps : int
-        Time steps an inference.
-    spike_share : float
-        Mean share of neurons that spike in a step; 5 % is assumed where unknown.
+        Time steps of an inference.
+    rate_low_share, rate_mid_share, rate_high_share : float
+        Share of the synapses that carry a spike in a step.
     inferences : int
         How many.
+
+    Raises
+    ------
+    InputError
+        A number is out of its range.
+
+    References
+    ----------
+    Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9 (NIR).
     """
 
-    neurons: int = 8970
+    neurons: int = 8_970
     synapses: int = 903_680
     steps: int = 100
-    spike_share: float = 0.05
+    rate_low_share: float = 0.01
+    rate_mid_share: float = 0.05
+    rate_high_share: float = 0.20
     inferences: int = 1_000_000
 
+    def __post_init__(self) -> None:
+        rates = (0.0, self.rate_low_share, self.rate_mid_share, self.rate_high_share, 1.0)
+        if min(self.neurons, self.synapses, self.steps, self.inferences) < 1 or list(rates) != sorted(rates):
+            msg = f"{self} is no spiking network"
+            raise InputError(msg, hint="counts are at least 1 and rates rise from 0 to 1", value=self)
+
     def describe(self) -> str:
-        """Return the network in words."""
+        """Return the network in words.
+
+        Returns
+        -------
+        str
+            With numbers.
+        """
         return f"{self.inferences:,} inferences of {self.neurons:,} neurons and {self.synapses:,} synapses"
 
 
-def inference_j(network: Network, backend: Backend) -> tuple[float, float, float]:
+def inference_j(network: Network, synop_pj: Interval, neuron_pj: Interval) -> Interval:
     """Return the dynamic energy of one inference.
 
     Parameters
     ----------
     network : Network
         The network.
-    backend : Backend
-        With energies per synaptic operation and neuron update.
+    synop_pj, neuron_pj : Interval
+        Energy of a synaptic operation and of a neuron's update [pJ].
 
     Returns
     -------
-    tuple of float
-        T·(N·e_neuron + S·rate·e_synop), low, mid and high [J].
+    Interval
+        steps · (neurons · e_neuron + synapses · rate · e_synop) [J].
 
-    Raises
-    ------
-    InputError
-        A property is missing.
+    References
+    ----------
+    Davies et al. 2018, doi:10.1109/MM.2018.112130359; Höppner et al., arXiv:1903.08941.
+
+    Examples
+    --------
+    >>> loihi = inference_j(Network(), Interval(27.1, 27.1, 27.1), Interval(81, 81, 81))
+    >>> round(1000 * loihi.mid, 3)  # millijoules
+    0.195
     """
+    rates = (network.rate_low_share, network.rate_mid_share, network.rate_high_share)
+    low, mid, high = (
+        network.steps * (network.neurons * neuron + network.synapses * rate * synop) * JOULES_PER_PICOJOULE
+        for neuron, rate, synop in zip(neuron_pj, rates, synop_pj, strict=True)
+    )
+    return Interval(low, mid, high)
 
-    def energy(end: str) -> float:
-        update = network.neurons * need(backend, f"neuron_{end}_pj")
-        events = network.synapses * network.spike_share * need(backend, f"synop_{end}_pj")
-        return network.steps * (update + events) * _PICO
 
-    return energy("low"), energy("mid"), energy("high")
+def _constants(backend: Backend, what: str) -> Interval:
+    found = Interval(*(number(backend, f"{what}_{end}_pj") for end in ("low", "mid", "high")))
+    if list(found) != sorted(found):
+        msg = f"neuromorphic backend '{backend.name}': {what}_low_pj, _mid_pj and _high_pj don't rise"
+        raise InputError(msg, hint="sort them", value=tuple(found))
+    return found
 
 
-def score_neuromorphic(backend: Backend, network: Network, met: Met, pue: float) -> ScoreCard:
+def score_neuromorphic(backend: Backend, network: Network, site: Site, weights: ScoreWeights) -> ScoreCard:
     """Score a neuromorphic system for a network.
 
     Parameters
     ----------
     backend : Backend
-        The system.
+        Properties ``neurons``, ``synapses``, ``synop_{low,mid,high}_pj``,
+        ``neuron_{low,mid,high}_pj`` and ``step_us``.
     network : Network
         The job.
-    met : Met
-        Intensity that it meets.
-    pue : float
-        Of its site.
+    site : Site
+        Intensity and PUE of where it stands.
+    weights : ScoreWeights
+        The latency objective, and what missing it counts as.
 
     Returns
     -------
     ScoreCard
-        An interval; refused where the network doesn't fit.
+        Refused where the network doesn't fit. A step takes a fixed time, so the
+        latency objective is met or missed for certain.
 
     Raises
     ------
     InputError
-        A property is missing.
+        A property is missing or out of range.
     """
-    low_j, mid_j, high_j = (value * network.inferences * pue for value in inference_j(network, backend))
-    seconds = network.inferences * network.steps * need(backend, "step_us") * 1e-6
-    idle_kwh = kwh_from_watts(backend.static_w * pue, seconds)
+    each_j = inference_j(network, _constants(backend, "synop"), _constants(backend, "neuron"))
+    seconds = network.steps * number(backend, "step_us") / US_PER_S
+    busy_s = seconds * network.inferences
     refusals = tuple(
-        f"holds {need(backend, name):,.0f} {name}"
-        for name, wanted in (("neurons", network.neurons), ("synapses", network.synapses))
-        if wanted > need(backend, name)
+        f"needs {need:,} {what}, it has {number(backend, what):,.0f}"
+        for what, need in (("neurons", network.neurons), ("synapses", network.synapses))
+        if number(backend, what) < need
     )
-    return ScoreCard(
-        candidate=backend.name,
-        candidate_kind=str(backend.kind),
-        request=network.describe(),
-        terms=(
-            ScoreTerm(
-                name="operational",
-                low_g=low_j / _JOULES_PER_KWH * met.low_g_per_kwh,
-                mid_g=mid_j / _JOULES_PER_KWH * met.mid_g_per_kwh,
-                high_g=high_j / _JOULES_PER_KWH * met.high_g_per_kwh,
-                note=f"{low_j / 1000:.3g} to {high_j / 1000:.3g} kJ of spikes, by source",
-            ),
-            ScoreTerm(
-                name="idle_share",
-                low_g=idle_kwh * met.low_g_per_kwh,
-                mid_g=idle_kwh * met.mid_g_per_kwh,
-                high_g=idle_kwh * met.high_g_per_kwh,
-                note=f"{backend.static_w:g} W for {seconds:,.0f} s",
-            ),
+    late = 1.0 if seconds * 1000.0 > weights.latency_limit_ms else 0.0
+    energy = each_j.times(network.inferences / JOULES_PER_KWH)
+    note = f"{each_j.mid * 1e3:.3g} mJ an inference ({each_j.low * 1e3:.2g} to {each_j.high * 1e3:.2g})"
+    return backend_card(
+        backend,
+        network.describe(),
+        (
+            energy_term("operational", energy, site, note),
+            static_term(backend, Interval(busy_s, busy_s, busy_s), site),
         ),
+        risk=Interval(late, late, late),
+        why=f"late ({seconds * 1000:.3g} of {weights.latency_limit_ms:g} ms)",
         refusals=refusals,
-        inputs=(met.source, backend.source),
-        synthetic=met.synthetic,
+        site=site,
+        weights=weights,
     )
