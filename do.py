@@ -71,7 +71,7 @@ OFFLINE = (
 ADVICE = (
     (
         ("No space left", "Disk quota exceeded"),
-        "The disk is full: 1.5 GB are needed here and in the temporary folder (TMPDIR). Free some and try again.",
+        "The disk is full: 1.5 GB are needed here and in the temporary folder (TMPDIR).",
     ),
     (
         ("Read-only file system", "Permission denied"),
@@ -405,8 +405,8 @@ def check() -> None:
     failed = [name for name, text in found.items() if text]
     if failed:
         print("\n\n".join(found[name] for name in failed), flush=True)
-        msg = f"checks failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style and format; the rest is "
-        msg += "yours to mend (the rules and their reasons: pyproject.toml)."
+        msg = f"checks failed: {', '.join(failed)}. `python3 do.py lint --fix` mends style and format; "
+        msg += "the rest is yours to mend (the rules and their reasons: pyproject.toml)."
         raise Failure(msg)
 
 
