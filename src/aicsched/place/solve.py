@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["solve"]
 
 POLICY: Final = "optimal"
-_SUBGRADIENT_STEPS: Final = 60
+_SUBGRADIENT_STEPS: Final = 15
 _MASTER_ROUNDS: Final = 25
 _RUIN_ROUNDS: Final = 3000
 _EXACT: Final = 1e-9
@@ -60,6 +60,7 @@ class _Search:
         self.prices_g = np.zeros(problem.capacity_vcpus.shape)
         self.columns: dict[Column, None] = {}
         self.iterations = 0
+        self._unsorted: list[Choice] = []
 
     def offer(self, choice: Choice) -> None:
         """Keep a feasible choice when it is better."""
@@ -67,10 +68,18 @@ class _Search:
         if total_g < self.best_g and not overfull(self.problem, choice):
             self.best, self.best_g = choice, total_g
 
-    def remember(self, choice: Choice) -> int:
-        """Keep a choice's columns; return how many are new."""
+    def remember(self, choice: Choice) -> None:
+        """Keep a choice, whose columns the relaxation may want."""
+        self._unsorted.append(choice)
+
+    def collect(self) -> int:
+        """Turn the choices kept since into columns; return how many are new."""
         before = len(self.columns)
-        self.columns.update(dict.fromkeys(columns_of(self.problem, choice, costs_g(self.problem, choice))))
+        for choice in self._unsorted:
+            self.columns.update(
+                dict.fromkeys(columns_of(self.problem, choice, costs_g(self.problem, choice)))
+            )
+        self._unsorted.clear()
         return len(self.columns) - before
 
     def price(self, prices_g: NDArray[np.float64]) -> Priced:
@@ -113,17 +122,17 @@ def _subgradient(search: _Search) -> None:
 
 def _generate_columns(search: _Search) -> Relaxed:
     """Alternate between the relaxation and the oracle until no cheaper column exists."""
+    search.collect()
     dearest_g = max(column.cost_g for column in search.columns)
     master = Master(search.problem, penalty_g=100.0 * max(dearest_g, 1.0))
     master.add(search.columns)
     relaxed = master.solve()
     for _ in range(_MASTER_ROUNDS):
         # Prices between the relaxation's and the best known keep the oracle from swinging (Wentges 1997).
-        before = len(search.columns)
         search.price(0.7 * relaxed.prices_g + 0.3 * search.prices_g)
         search.price(relaxed.prices_g)
         close = relaxed.objective_g - search.bound_g <= 0.1 * search.gap * max(search.bound_g, 0.0)
-        if len(search.columns) == before or (close and relaxed.left_out <= _EXACT):
+        if not search.collect() or (close and relaxed.left_out <= _EXACT):
             break
         master.add(search.columns)
         relaxed = master.solve()
