@@ -109,8 +109,9 @@ class Kernel:
 
         try:
             return numba.njit(self.signature, cache=True, nogil=True)(self.loop)
-        except (OSError, EOFError, RuntimeError, ValueError):
-            # A cache file cut short by a killed process must not stop the work: compile in memory.
+        except Exception:  # noqa: BLE001 - unpickling a file cut short raises nearly anything
+            # A cache that a killed process left broken must not stop the work: compile in memory.
+            # A fault of the loop itself comes up again here.
             return numba.njit(self.signature, nogil=True)(self.loop)
 
 

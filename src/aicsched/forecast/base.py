@@ -2,10 +2,18 @@
 
 A forecaster stores its parameters when it is made, learns in `fit`, takes newer
 history without learning in `update`, and answers in `predict`; it never reads
-anything after the issue time. Missing values: gaps of up to six slots, and
-longer ones while less than a quarter of the history is missing, are filled for
-the features alone from the same hour of nearby days; the forecast says so in its
-flags (``gaps-filled:n``). More than that is refused.
+anything after the issue time.
+
+**Steps.** Any step that divides a day and is at most six hours works as it is:
+all counts are taken from the slots a day, and a lead day is 24 hours.
+
+**Missing values.** They are filled for the features from the same hour of the
+seven days before (at the very start: of the nearest day behind), and the forecast
+says so (``gaps-filled:n``). A past origin teaches a model only where at least
+7/8 of what it should have foreseen is known. Refused is a history of which more
+than a quarter is missing, altogether or in its last week, or more than six hours
+in its last day. Duplicates and irregular steps don't get here: `CarbonSeries` is
+on a grid.
 """
 
 from __future__ import annotations
@@ -15,7 +23,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
-from aicsched.errors import NotFitted, SignalGap, SlotError, TooLittleHistory
+from aicsched.domain.carbon import frozen_array
+from aicsched.errors import ForecastError, NotFitted, SignalGap, SlotError, TooLittleHistory
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
@@ -25,22 +34,41 @@ if TYPE_CHECKING:
     from aicsched.domain.forecast import Forecast
     from aicsched.forecast.weather import WeatherVintages
 
-__all__ = ["DAY_S", "FLOOR_G_PER_KWH", "LEVELS", "Forecaster", "History", "prepare"]
+__all__ = ["DAY_S", "FLOOR_G_PER_KWH", "LEVELS", "Covariates", "Forecaster", "History", "need", "prepare"]
 
 DAY_S: Final = 86_400
 LEVELS: Final = (0.1, 0.5, 0.9)
 # Grids can touch zero; logarithms can't. Half a gram is below what any table resolves.
 FLOOR_G_PER_KWH: Final = 0.5
-MISSING_LIMIT_SHARE: Final = 0.25
+_LONGEST_STEP_S: Final = DAY_S // 4
+_MISSING_LIMIT_SHARE: Final = 0.25
+_TEACHING_SHARE: Final = 7 / 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Covariates:
+    """What a forecaster may know beside the intensity of the past.
+
+    Parameters
+    ----------
+    weather : WeatherVintages, optional
+        Weather forecasts of the zone, each as it was issued.
+    """
+
+    weather: WeatherVintages | None = None
 
 
 class Forecaster(Protocol):
-    """What learns from a carbon series and foresees it."""
+    """What learns from a carbon series and foresees it.
+
+    Made without arguments, or with ``levels``, the quantile levels; what `fit`
+    learns is kept in attributes that end in ``_``.
+    """
 
     name: str
 
-    def fit(self, history: CarbonSeries, *, weather: WeatherVintages | None = None) -> Self:
-        """Learn from a history, and from weather forecasts as they were issued where given."""
+    def fit(self, history: CarbonSeries, *, covariates: Covariates | None = None) -> Self:
+        """Learn from a history, and from covariates where given."""
         ...
 
     def update(self, history: CarbonSeries) -> Self:
@@ -61,16 +89,16 @@ class History:
     series : CarbonSeries
         As given.
     log_values : ndarray, shape (len(series.slots),)
-        Natural logarithm of the intensity [log g/kWh], without gaps.
-    filled : int
-        How many values were filled in.
+        Natural logarithm of the intensity [log g/kWh], without gaps, read-only.
+    known : ndarray of bool, same shape
+        False where a value was filled in.
     per_day : int
         Slots a day.
     """
 
     series: CarbonSeries
     log_values: NDArray[np.float64]
-    filled: int
+    known: NDArray[np.bool_]
     per_day: int
 
     def index_of(self, issue_time_s: int) -> int:
@@ -94,30 +122,77 @@ class History:
         slots = self.series.slots
         index, rest = divmod(issue_time_s - slots.start_s, slots.step_s)
         if rest or not 0 <= index <= len(slots):
-            msg = (
-                f"{self.series.grid_zone}: the issue time {format_time(issue_time_s)} is no slot start of the history "
-                f"{format_time(slots.start_s)} to {format_time(slots.end_s)}"
+            known = f"{format_time(slots.start_s)} to {format_time(slots.end_s)}"
+            zone, when = self.series.grid_zone, format_time(issue_time_s)
+            msg = f"{zone}: {when} is no slot start of the history {known}"
+            raise SlotError(
+                msg, hint="issue at the end of the known intensities, or earlier", value=issue_time_s
             )
-            raise SlotError(msg, hint="issue at the end of the known intensities, or earlier", value=issue_time_s)
         return index
+
+    def teaching(self, origins: NDArray[np.int64], first: int, last: int) -> NDArray[np.bool_]:
+        """Tell from which past origins a model may learn.
+
+        Parameters
+        ----------
+        origins : ndarray of int, shape (n,)
+            Slot indices.
+        first, last : int
+            The leads to be learned are ``[first, last)`` slots behind each origin.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+            True where at least 7/8 of them are known.
+        """
+        count = np.concatenate([[0], np.cumsum(self.known)])
+        return count[origins + last] - count[origins + first] >= _TEACHING_SHARE * (last - first)
 
     def flags(self) -> tuple[str, ...]:
         """Return what a reader of a forecast must know of its history."""
-        return (f"gaps-filled:{self.filled}",) if self.filled else ()
+        filled = int(len(self.known) - self.known.sum())
+        return (f"gaps-filled:{filled}",) if filled else ()
 
 
 def _filled(values: NDArray[np.float64], per_day: int) -> NDArray[np.float64]:
-    """Fill gaps from the same hour of nearby days, nearest first, else from the mean."""
+    """Fill gaps from the same hour of the week before, and at the start from the day behind."""
     made = values.copy()
-    holes = np.flatnonzero(np.isnan(values))
-    for days in (1, 2, 3, 7, 14):
-        for shift in (-days * per_day, days * per_day):
-            holes = holes[np.isnan(made[holes])]
-            source = holes + shift
-            ok = (source >= 0) & (source < len(values))
-            made[holes[ok]] = values[source[ok]]
-    made[np.isnan(made)] = np.nanmean(values)
+    for hole in np.flatnonzero(np.isnan(values)):
+        week = made[max(hole % per_day, hole - 7 * per_day) : hole : per_day]
+        if len(week):
+            made[hole] = np.nanmean(week) if np.isfinite(week).any() else np.nan
+    for hole in np.flatnonzero(np.isnan(made)):
+        behind = values[hole::per_day]
+        found = behind[np.isfinite(behind)]
+        made[hole] = found[0] if len(found) else np.nanmean(values)
     return made
+
+
+def _refuse_bad_slots(history: CarbonSeries, min_days: float, model: str) -> int:
+    """Return the slots a day, or say why there is nothing to learn from."""
+    slots = history.slots
+    if DAY_S % slots.step_s or slots.step_s > _LONGEST_STEP_S:
+        msg = f"{history.grid_zone}: slots of {slots.step_s} s are no equal parts of a day of at most 6 h"
+        raise SlotError(msg, hint="bring the series to hourly means", value=slots.step_s)
+    per_day = DAY_S // slots.step_s
+    if len(slots) < min_days * per_day:
+        days = len(slots) / per_day
+        msg = f"{history.grid_zone}: {model} needs {min_days:g} days of history, there are {days:.1f}"
+        raise TooLittleHistory(msg, hint="give more past, or use the model 'seasonal'", value=len(slots))
+    return per_day
+
+
+def _refuse_gaps(history: CarbonSeries, missing: NDArray[np.bool_], per_day: int) -> None:
+    for part, words, limit in (
+        (missing, "of the history", _MISSING_LIMIT_SHARE),
+        (missing[-7 * per_day :], "of the last week", _MISSING_LIMIT_SHARE),
+        (missing[-per_day:], "of the last day", _MISSING_LIMIT_SHARE),
+    ):
+        if part.mean() > limit:
+            msg = f"{history.grid_zone}: {int(part.sum())} of {len(part)} slots {words} are missing"
+            raise SignalGap(
+                msg, hint="mend the source, or forecast from before the gap", value=int(part.sum())
+            )
 
 
 def prepare(history: CarbonSeries, *, min_days: float, model: str) -> History:
@@ -126,7 +201,7 @@ def prepare(history: CarbonSeries, *, min_days: float, model: str) -> History:
     Parameters
     ----------
     history : CarbonSeries
-        Whole days' slots: the step must divide a day.
+        On slots that divide a day.
     min_days : float
         What the model needs [days].
     model : str
@@ -139,29 +214,50 @@ def prepare(history: CarbonSeries, *, min_days: float, model: str) -> History:
 
     Raises
     ------
+    SlotError
+        The slots don't divide a day, or are longer than six hours.
     TooLittleHistory
         Shorter than `min_days`.
     SignalGap
-        More than a quarter is missing, or the whole last day.
+        Too much is missing; see the module's contract.
     """
-    slots = history.slots
-    if DAY_S % slots.step_s:
-        msg = f"{history.grid_zone}: slots of {slots.step_s} s don't divide a day"
-        raise SlotError(msg, hint="bring the series to hourly means", value=slots.step_s)
-    per_day = DAY_S // slots.step_s
-    if len(slots) < min_days * per_day:
-        msg = f"{history.grid_zone}: {model} needs {min_days:g} days of history, there are {len(slots) / per_day:.1f}"
-        raise TooLittleHistory(msg, hint="give more past, or use the seasonal model", value=len(slots))
+    per_day = _refuse_bad_slots(history, min_days, model)
     values = history.values_g_per_kwh
-    if history.missing > MISSING_LIMIT_SHARE * len(slots) or bool(np.isnan(values[-per_day:]).all()):
-        msg = f"{history.grid_zone}: {history.missing} of {len(slots)} slots are missing, or the whole last day is"
-        raise SignalGap(msg, hint="mend the source, or forecast from before the gap", value=history.missing)
-    whole = _filled(values, per_day) if history.missing else values
-    return History(history, np.log(np.maximum(whole, FLOOR_G_PER_KWH)), history.missing, per_day)
+    missing = np.isnan(values)
+    if missing.any():
+        _refuse_gaps(history, missing, per_day)
+        values = _filled(values, per_day)
+    return History(history, frozen_array(np.log(np.maximum(values, FLOOR_G_PER_KWH))), ~missing, per_day)
 
 
-def need(state: object | None, model: str) -> None:
-    """Refuse to predict before fit."""
-    if state is None:
+def need(history: History | None, model: str, horizon: int) -> History:
+    """Return what was learned from, or refuse to predict.
+
+    Parameters
+    ----------
+    history : History or None
+        None before `fit`.
+    model : str
+        Its name, for messages.
+    horizon : int
+        Slots asked for.
+
+    Returns
+    -------
+    History
+        The history.
+
+    Raises
+    ------
+    NotFitted
+        Before `fit`.
+    ForecastError
+        A horizon below 1.
+    """
+    if history is None:
         msg = f"{model} has learned nothing yet"
         raise NotFitted(msg, hint="call fit(history) first")
+    if horizon < 1:
+        msg = f"a horizon of {horizon} slots forecasts nothing"
+        raise ForecastError(msg, hint="ask for at least 1 slot", value=horizon)
+    return history

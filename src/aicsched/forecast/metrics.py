@@ -1,17 +1,40 @@
-"""How good a forecast was: errors, bands, ranks, and what a scheduler loses by them."""
+"""How good a forecast was: errors, bands, ranks, and what a scheduler loses by them.
+
+All take arrays of one shape and ignore slots whose actual value is NaN; where
+nothing is known they give NaN, never a number.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from aicsched.domain.carbon import frozen_array
+from aicsched.forecast.kernels import CONCORDANCE, REGRET
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-__all__ = ["concordance", "coverage_share", "mae", "mape", "pinball", "window_regret"]
+__all__ = [
+    "Regret",
+    "concordance",
+    "coverage_share",
+    "mae",
+    "mape",
+    "mase",
+    "mean_width",
+    "pinball",
+    "seasonal_step",
+    "window_regret",
+]
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def mape(actual: Array, forecast: Array) -> float:
@@ -20,12 +43,12 @@ def mape(actual: Array, forecast: Array) -> float:
     Parameters
     ----------
     actual, forecast : ndarray, same shape
-        Positive values.
+        Values in one unit; slots whose actual is 0 are left out.
 
     Returns
     -------
     float
-        Percent; NaN where nothing is known or an actual is 0.
+        Percent.
 
     Examples
     --------
@@ -34,7 +57,7 @@ def mape(actual: Array, forecast: Array) -> float:
     10.0
     """
     known = np.isfinite(actual) & (actual > 0)
-    return float(100.0 * np.mean(np.abs(forecast[known] - actual[known]) / actual[known])) if known.any() else float("nan")
+    return _mean(100.0 * np.abs(forecast[known] - actual[known]) / actual[known])
 
 
 def mae(actual: Array, forecast: Array) -> float:
@@ -48,7 +71,7 @@ def mae(actual: Array, forecast: Array) -> float:
     Returns
     -------
     float
-        In the same unit; NaN where nothing is known.
+        In the same unit.
 
     Examples
     --------
@@ -57,7 +80,59 @@ def mae(actual: Array, forecast: Array) -> float:
     1.5
     """
     known = np.isfinite(actual)
-    return float(np.mean(np.abs(forecast[known] - actual[known]))) if known.any() else float("nan")
+    return _mean(np.abs(forecast[known] - actual[known]))
+
+
+def seasonal_step(history: Array, period: int) -> float:
+    """Return by how much a series changes from one day to the next.
+
+    Parameters
+    ----------
+    history : ndarray, shape (n,)
+        What was known before the forecasts.
+    period : int
+        Slots a day.
+
+    Returns
+    -------
+    float
+        Mean absolute difference to the value a day before: the scale of `mase`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> seasonal_step(np.array([1.0, 2.0, 3.0, 5.0]), 2)
+    2.5
+    """
+    return mae(history[period:], history[:-period]) if len(history) > period else float("nan")
+
+
+def mase(actual: Array, forecast: Array, scale: float) -> float:
+    """Return the mean absolute scaled error.
+
+    Parameters
+    ----------
+    actual, forecast : ndarray, same shape
+        Values in one unit.
+    scale : float
+        What the seasonal naive forecast missed by in the past, see `seasonal_step`.
+
+    Returns
+    -------
+    float
+        1 is as good as repeating the day before was on the past; NaN where `scale` is 0.
+
+    References
+    ----------
+    Hyndman and Koehler 2006, doi:10.1016/j.ijforecast.2006.03.001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mase(np.array([1.0, 2.0]), np.array([2.0, 4.0]), 3.0)
+    0.5
+    """
+    return mae(actual, forecast) / scale if scale > 0 else float("nan")
 
 
 def pinball(actual: Array, quantile: Array, level: float) -> float:
@@ -75,6 +150,10 @@ def pinball(actual: Array, quantile: Array, level: float) -> float:
     float
         In the same unit.
 
+    References
+    ----------
+    Koenker and Bassett 1978, doi:10.2307/1913643.
+
     Examples
     --------
     >>> import numpy as np
@@ -83,7 +162,7 @@ def pinball(actual: Array, quantile: Array, level: float) -> float:
     """
     known = np.isfinite(actual)
     miss = actual[known] - quantile[known]
-    return float(np.mean(np.maximum(level * miss, (level - 1) * miss))) if known.any() else float("nan")
+    return _mean(np.maximum(level * miss, (level - 1) * miss))
 
 
 def coverage_share(actual: Array, low: Array, high: Array) -> float:
@@ -97,7 +176,7 @@ def coverage_share(actual: Array, low: Array, high: Array) -> float:
     Returns
     -------
     float
-        A share in [0, 1]; NaN where nothing is known.
+        A share in [0, 1].
 
     Examples
     --------
@@ -106,21 +185,42 @@ def coverage_share(actual: Array, low: Array, high: Array) -> float:
     0.5
     """
     known = np.isfinite(actual)
-    inside = (actual[known] >= low[known]) & (actual[known] <= high[known])
-    return float(inside.mean()) if known.any() else float("nan")
+    return _mean(((actual[known] >= low[known]) & (actual[known] <= high[known])).astype(np.float64))
 
 
-def concordance(actual: Array, forecast: Array) -> float:
-    """Return how often a forecast orders two slots as they then came.
+def mean_width(low: Array, high: Array) -> float:
+    """Return how wide a band is on average.
 
     Parameters
     ----------
-    actual, forecast : ndarray, shape (h,)
-        Values of one window.
+    low, high : ndarray, same shape
+        Values in one unit.
 
     Returns
     -------
     float
+        In the same unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_width(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
+    2.0
+    """
+    return _mean(high - low)
+
+
+def concordance(actual: Array, forecast: Array) -> Array:
+    """Return how often forecasts order two slots as they then came.
+
+    Parameters
+    ----------
+    actual, forecast : ndarray, shape (n, h)
+        One window a row.
+
+    Returns
+    -------
+    ndarray, shape (n,)
         Concordant share of all pairs whose actual values differ; a tied forecast
         counts half. 0.5 is guessing, 1 is perfect; NaN without such a pair.
 
@@ -131,40 +231,66 @@ def concordance(actual: Array, forecast: Array) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> concordance(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
-    0.6666666666666666
+    >>> concordance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]])).round(4).tolist()
+    [0.6667]
     """
-    truth = np.sign(actual[:, None] - actual[None, :])
-    guess = np.sign(forecast[:, None] - forecast[None, :])
-    pairs = np.triu(np.isfinite(truth) & (truth != 0), 1)
-    total = int(pairs.sum())
-    agree = ((truth * guess) > 0)[pairs].sum() + 0.5 * (guess[pairs] == 0).sum()
-    return float(agree / total) if total else float("nan")
+    return CONCORDANCE(frozen_array(actual), frozen_array(forecast))
 
 
-def window_regret(actual: Array, forecast: Array, length: int) -> tuple[float, float, float]:
-    """Return what a job emits when it starts where a forecast says, at best, and at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regret:
+    """What a job loses by believing forecasts, over many windows.
 
     Parameters
     ----------
-    actual, forecast : ndarray, shape (h,)
-        Intensities over the window in which the job may run [g/kWh].
+    extra_share : float
+        Emissions beyond the oracle's, over the oracle's.
+    now_extra_share : float
+        The same of a job that runs at once.
+    saving_share_of_oracle : float
+        What believing the forecast saves against running at once, over what the
+        oracle saves; NaN where there is nothing to save.
+    windows : int
+        How many windows were fully known.
+    """
+
+    extra_share: float
+    now_extra_share: float
+    saving_share_of_oracle: float
+    windows: int
+
+
+def window_regret(actual: Array, forecast: Array, length: int) -> Regret:
+    """Return what a job loses when it starts where forecasts say.
+
+    Parameters
+    ----------
+    actual, forecast : ndarray, shape (n, h)
+        Intensities over the windows in which the job may run, one a row [g/kWh].
+        Rows with an unknown actual are left out.
     length : int
-        Slots the job runs, without a break.
+        Slots the job runs without a break, at most h.
 
     Returns
     -------
-    tuple of float
-        Mean intensity met by the forecast's choice, by the oracle's, and by
-        running at once [g/kWh]; NaN where an actual value is missing.
+    Regret
+        Over all rows together, so that dirty days count more than clean ones.
 
     Examples
     --------
     >>> import numpy as np
-    >>> window_regret(np.array([4.0, 2.0, 1.0, 3.0]), np.array([4.0, 1.0, 2.0, 3.0]), 1)
-    (2.0, 1.0, 4.0)
+    >>> actual, forecast = np.array([[4.0, 2.0, 1.0, 3.0]]), np.array([[4.0, 1.0, 2.0, 3.0]])
+    >>> made = window_regret(actual, forecast, 1)
+    >>> made.extra_share, made.now_extra_share, round(made.saving_share_of_oracle, 3)
+    (1.0, 3.0, 0.667)
     """
-    kernel = np.ones(length) / length
-    met = np.convolve(actual, kernel, mode="valid")
-    foreseen = np.convolve(forecast, kernel, mode="valid")
-    return float(met[int(foreseen.argmin())]), float(met.min()), float(met[0])
+    each = REGRET(frozen_array(actual), frozen_array(forecast), length)
+    each = each[np.isfinite(each).all(axis=1)]
+    met, best, at_once = (float(total) for total in each.sum(axis=0))
+    nan = float("nan")
+    return Regret(
+        extra_share=met / best - 1.0 if best > 0 else nan,
+        now_extra_share=at_once / best - 1.0 if best > 0 else nan,
+        saving_share_of_oracle=(at_once - met) / (at_once - best) if at_once > best else nan,
+        windows=len(each),
+    )

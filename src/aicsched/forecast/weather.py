@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WeatherVintages", "read_weather"]
 
-_COLUMN = re.compile(r"^(.+)_(\d+)h$")
+_DAY_S: Final = 86_400
+_COLUMN: Final = re.compile(r"^(.+)_(\d+)h$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +43,13 @@ class WeatherVintages:
         Per issue time, variable and lead; NaN where missing.
     source : str
         Id of the source.
+    availability_lag_s : int
+        How long after its issue a row can first be read [s]: global models take hours to run.
+
+    Raises
+    ------
+    InputError
+        Shapes differ, or issue times don't rise.
     """
 
     variables: tuple[str, ...]
@@ -49,6 +57,19 @@ class WeatherVintages:
     step_h: int
     values: NDArray[np.float64]
     source: str
+    availability_lag_s: int = 0
+
+    def __post_init__(self) -> None:
+        shape = (len(self.issue_times_s), len(self.variables))
+        if self.values.ndim != 3 or self.values.shape[:2] != shape or not len(self.issue_times_s):
+            wanted = f"{shape[0]} issue times and {shape[1]} variables"
+            msg = f"{self.source}: weather of shape {self.values.shape} for {wanted}"
+            raise InputError(
+                msg, hint="give values by issue time, variable and lead", value=self.values.shape
+            )
+        if bool((np.diff(self.issue_times_s) <= 0).any()):
+            msg = f"{self.source}: weather issue times don't rise"
+            raise InputError(msg, hint="sort the rows and drop duplicates")
 
     def day(self, issue_s: NDArray[np.int64], lead_day: int) -> NDArray[np.float64]:
         """Return the weather of one lead day as it was foreseen at each issue time.
@@ -63,23 +84,26 @@ class WeatherVintages:
         Returns
         -------
         ndarray, shape (n, V, 24 / step_h)
-            NaN where no row was issued in the 24 hours before.
+            From the newest row that was at hand. NaN where none was issued in the
+            24 hours before, or it doesn't reach that day; where it ends within the
+            day, its last step stands for the rest.
         """
         per_day = 24 // self.step_h
-        wanted = issue_s - 86_400 * (lead_day < 0)
-        row = np.searchsorted(self.issue_times_s, wanted, side="right") - 1
-        age_s = wanted - self.issue_times_s[np.maximum(row, 0)]
-        shift = age_s // (3600 * self.step_h)
-        lead = shift[:, None] + max(lead_day, 0) * per_day + np.arange(per_day)
-        known = (row[:, None] >= 0) & (age_s[:, None] < 86_400)
-        lead = np.minimum(lead, self.values.shape[2] - 1)
-        picked = self.values[np.maximum(row, 0)[:, None], :, lead].swapaxes(1, 2)
-        return np.where(known[:, None, :], picked, np.nan)
+        wanted_s = issue_s - _DAY_S * (lead_day < 0)
+        row = np.searchsorted(self.issue_times_s + self.availability_lag_s, wanted_s, side="right") - 1
+        here = np.maximum(row, 0)
+        age_s = wanted_s - self.issue_times_s[here]
+        first = age_s // (3600 * self.step_h) + max(lead_day, 0) * per_day
+        leads = self.values.shape[2]
+        fresh = (row >= 0) & (age_s < _DAY_S + self.availability_lag_s) & (first < leads)
+        lead = np.minimum(first[:, None] + np.arange(per_day), leads - 1)
+        picked = self.values[here[:, None], :, lead].swapaxes(1, 2)
+        return np.where(fresh[:, None, None], picked, np.nan)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        import pyarrow.parquet as parquet  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415 - an extra
     except ImportError as error:
         msg = f"'{path.name}' is parquet, and pyarrow is not installed"
         raise SourceUnavailable(msg, hint="pip install 'aicsched[parquet]'") from error
@@ -94,18 +118,26 @@ def _read(path: Path) -> dict[str, Any]:
 def _vintages(path: Path) -> WeatherVintages:
     columns = _read(path)
     times = [name for name, values in columns.items() if values.dtype.kind == "M"]
-    leads = {(match.group(1), int(match.group(2))): name for name in columns if (match := _COLUMN.match(name))}
+    leads = {
+        (match.group(1), int(match.group(2))): name for name in columns if (match := _COLUMN.match(name))
+    }
     if len(times) != 1 or not leads:
         msg = f"'{path.name}' is no table of weather forecasts by issue time"
-        raise InputError(msg, hint="one UTC time column, and columns such as wind_speed_3h", value=list(columns)[:8])
+        raise InputError(
+            msg, hint="one UTC time column, and columns such as wind_speed_3h", value=list(columns)[:8]
+        )
     variables = tuple(sorted({name for name, _ in leads}))
     hours = sorted({hour for _, hour in leads})
     absent = [f"{name}_{hour}h" for name in variables for hour in hours if (name, hour) not in leads]
     if absent or 24 % hours[0] or hours != list(range(hours[0], hours[-1] + 1, hours[0])):
         msg = f"'{path.name}' lacks leads: {', '.join(absent[:3]) or hours}"
-        raise InputError(msg, hint="give every variable at equal steps of lead that divide a day", value=absent)
+        raise InputError(
+            msg, hint="give every variable at equal steps of lead that divide a day", value=absent
+        )
     order = np.argsort(columns[times[0]], kind="stable")
-    stacked = np.array([[columns[leads[name, hour]] for hour in hours] for name in variables], dtype=np.float64)
+    stacked = np.array(
+        [[columns[leads[name, hour]] for hour in hours] for name in variables], dtype=np.float64
+    )
     return WeatherVintages(
         variables=variables,
         issue_times_s=columns[times[0]][order].astype("datetime64[s]").astype(np.int64),

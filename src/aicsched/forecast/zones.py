@@ -5,32 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from aicsched.errors import ConfigError, SignalGap, TooLittleHistory, did_you_mean
+from aicsched.errors import ConfigError, SignalGap, SlotError, did_you_mean
+from aicsched.forecast.base import LEVELS, Covariates
+from aicsched.forecast.models.auto import AutoForecaster
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
-from aicsched.slots import HOUR_S, format_time
+from aicsched.slots import HOUR_S, SlotGrid, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.forecast import Forecast
     from aicsched.forecast.base import Forecaster
     from aicsched.forecast.weather import WeatherVintages
 
-__all__ = ["forecast_zones", "make_forecaster"]
+__all__ = ["AUTO", "forecast_zones", "make_forecaster"]
 
-AUTO: Final = "auto"
+AUTO: Final = AutoForecaster.name
 STALE_LIMIT_S: Final = 6 * HOUR_S
+_GROUP: Final = "aicsched.forecasters"
 
 
-def make_forecaster(name: str) -> Forecaster:
+def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaster:
     """Return a forecaster by its name.
 
     Parameters
     ----------
     name : str
-        ``ridge``, ``seasonal``, or a plug-in of the group ``aicsched.forecasters``.
+        ``auto``, ``ridge``, ``seasonal``, or a plug-in of the group ``aicsched.forecasters``.
+    levels : sequence of float
+        Quantile levels to forecast, rising.
 
     Returns
     -------
@@ -40,43 +45,55 @@ def make_forecaster(name: str) -> Forecaster:
     Raises
     ------
     ConfigError
-        There is no such model.
+        There is no such model, or the levels don't rise within (0, 1).
 
     Examples
     --------
     >>> make_forecaster("seasonal").name
     'seasonal'
     """
-    if name == LogRidge.name:
-        return LogRidge()
-    if name == SeasonalProfile.name:
-        return SeasonalProfile()
+    chosen = tuple(levels)
+    if not chosen or sorted(set(chosen)) != list(chosen) or not 0 < chosen[0] <= chosen[-1] < 1:
+        msg = f"quantile levels {chosen} don't rise within 0 and 1"
+        raise ConfigError(msg, hint="write for example 0.1, 0.5, 0.9", value=chosen)
+    for model in (AutoForecaster, LogRidge, SeasonalProfile):
+        if model.name == name:
+            return model(chosen)
     from aicsched.plugins import load_plugin, plugin_names  # noqa: PLC0415 - scanning entry points takes time
 
-    known = plugin_names("aicsched.forecasters")
+    known = plugin_names(_GROUP)
     if name not in known:
         msg = f"there is no forecaster '{name}'"
         raise ConfigError(msg, hint=did_you_mean(name, {*known, AUTO, "ridge", "seasonal"}), value=name)
-    return load_plugin("aicsched.forecasters", name)()
+    plugin = load_plugin(_GROUP, name)
+    return plugin() if chosen == LEVELS else plugin(levels=chosen)
 
 
 def _one(
-    series: CarbonSeries, *, at_s: int, horizon: int, model: str, weather: WeatherVintages | None
+    forecaster: Forecaster, series: CarbonSeries, *, at_s: int, horizon: int, covariates: Covariates
 ) -> Forecast:
+    step_s = series.slots.step_s
+    if (at_s - series.slots.start_s) % step_s:
+        msg = f"{series.grid_zone}: {format_time(at_s)} is no slot start of its {step_s} s slots"
+        raise SlotError(msg, hint="choose a time on the grid", value=at_s)
     known = series.before(at_s)
-    lag = max(0, (at_s - known.slots.end_s) // known.slots.step_s)
-    if lag * known.slots.step_s > STALE_LIMIT_S:
-        msg = f"{series.grid_zone}: the newest intensity ends {format_time(known.slots.end_s)}, more than 6 h before {format_time(at_s)}"
-        raise SignalGap(msg, hint="give newer data, or plan from an earlier time", value=lag)
     issue_s = known.slots.end_s
-    try:
-        made = make_forecaster(LogRidge.name if model == AUTO else model).fit(known, weather=weather).predict(issue_s, lag + horizon)
-    except TooLittleHistory:
-        if model != AUTO:
-            raise
-        made = SeasonalProfile().fit(known).predict(issue_s, lag + horizon)
-        made = replace(made, flags=(*made.flags, "short-history:seasonal"))
-    return replace(made, flags=(*made.flags, f"late:{lag}")) if lag else made
+    if at_s - issue_s > STALE_LIMIT_S:
+        newest, asked = format_time(issue_s), format_time(at_s)
+        msg = f"{series.grid_zone}: the newest intensity ends {newest}, more than 6 h before {asked}"
+        raise SignalGap(msg, hint="give newer data, or plan from an earlier time", value=at_s - issue_s)
+    late = (at_s - issue_s) // step_s
+    made = forecaster.fit(known, covariates=covariates).predict(issue_s, late + horizon)
+    if not late:
+        return made
+    return replace(
+        made,
+        issue_time_s=at_s,
+        slots=SlotGrid(at_s, step_s, horizon),
+        mean_g_per_kwh=made.mean_g_per_kwh[late:],
+        quantiles_g_per_kwh=made.quantiles_g_per_kwh[:, late:],
+        flags=(*made.flags, f"late:{late}"),
+    )
 
 
 def forecast_zones(
@@ -85,6 +102,7 @@ def forecast_zones(
     at_s: int,
     horizon: int,
     model: str = AUTO,
+    levels: Sequence[float] = LEVELS,
     weather: Mapping[str, WeatherVintages] | None = None,
 ) -> dict[str, Forecast]:
     """Forecast several grid zones from one time on.
@@ -94,27 +112,44 @@ def forecast_zones(
     series : mapping of str to CarbonSeries
         Per zone; what lies at or after `at_s` is not read.
     at_s : int
-        The issue time, seconds since the epoch. Data may end up to 6 hours
-        earlier: the forecast then starts there and is flagged ``late:n``.
+        The issue time, seconds since the epoch, a slot start. Data may end up to
+        6 hours earlier: the slots between are foreseen too, left out, and the
+        forecast is flagged ``late:n``.
     horizon : int
         How many slots from `at_s` on.
     model : str
         ``auto`` takes ``ridge``, and ``seasonal`` where a history is too short for it.
+    levels : sequence of float
+        Quantile levels, rising.
     weather : mapping of str to WeatherVintages, optional
         Weather forecasts as they were issued, per zone.
 
     Returns
     -------
     dict of str to Forecast
-        Per zone, covering at least the slots asked for.
+        Per zone, on exactly the slots asked for.
 
     Raises
     ------
-    ForecastError, SignalError, ConfigError
+    ForecastError, SignalError, SlotError, ConfigError
         A zone can't be forecast; the message names it.
+
+    Examples
+    --------
+    >>> from aicsched.testing import example_series
+    >>> series = example_series(zone="DE")
+    >>> made = forecast_zones({"DE": series}, at_s=series.slots.end_s, horizon=24)
+    >>> made["DE"].model, len(made["DE"].slots)
+    ('ridge', 24)
     """
     offered = weather or {}
     return {
-        zone: _one(item, at_s=at_s, horizon=horizon, model=model, weather=offered.get(zone))
+        zone: _one(
+            make_forecaster(model, levels=levels),
+            item,
+            at_s=at_s,
+            horizon=horizon,
+            covariates=Covariates(weather=offered.get(zone)),
+        )
         for zone, item in series.items()
     }

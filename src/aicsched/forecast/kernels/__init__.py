@@ -1,5 +1,6 @@
 """Numba kernels and their numpy twins: arrays in, arrays out."""
 
 from aicsched.forecast.kernels.smoothing import SMOOTH
+from aicsched.forecast.kernels.windows import CONCORDANCE, REGRET
 
-__all__ = ["SMOOTH"]
+__all__ = ["CONCORDANCE", "REGRET", "SMOOTH"]

@@ -51,12 +51,16 @@ def _twin(values: Array, alphas: Array, gammas: Array, period: int) -> tuple[Arr
     return np.ascontiguousarray(levels.T), np.ascontiguousarray(seasons.T)
 
 
+def _work(values: Array, alphas: Array, _gammas: Array, _period: int) -> float:
+    # The twin steps through time in Python, a thousand times slower a step than the loop.
+    return 100.0 * values.size * alphas.size
+
+
 _READ_ONLY = 'Array(float64, 1, "C", readonly=True)'
 # values (n,), alphas (k,), gammas (k,), period → levels (k, n), seasons (k, n): the state after each step.
 SMOOTH = Kernel(
     _loop,
     _twin,
     signature=f"UniTuple(float64[:, ::1], 2)({_READ_ONLY}, {_READ_ONLY}, {_READ_ONLY}, int64)",
-    # The twin steps through time in Python, a thousand times slower a step than the loop.
-    work=lambda values, alphas, _gammas, _period: float(values.size) * float(alphas.size) * 100.0,
+    work=_work,
 )

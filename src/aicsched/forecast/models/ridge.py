@@ -1,24 +1,32 @@
 """Direct multi-horizon ridge regression in log space.
 
-One regression per lead day gives that day's slots at once from what was known
-at the issue time: the last three days, profiles of the last 7 and 28 days, the
-days' means, the calendar and, where offered, the weather as it was forecast at
-the time. What is learned is the departure from the 7-day profile, so that a
-short history shrinks to that profile and not to a constant. The penalty is
-chosen on the last origins, whose errors then calibrate the intervals.
+What was known at the issue time (see `features`) gives all slots of four lead
+days at once; with weather, whose columns differ by lead day, one regression gives
+each. What is learned is the departure from the profile of the last seven days, so
+that a short history shrinks to that profile and not to a constant. The newest
+errors of the same lead day then shift the centre a little (an online bias term).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
 from aicsched.domain.forecast import Forecast
-from aicsched.forecast.base import DAY_S, LEVELS, History, need, prepare
-from aicsched.forecast.intervals import residual_quantiles
-from aicsched.slots import SlotGrid
+from aicsched.errors import SignalGap
+from aicsched.forecast.base import LEVELS, Covariates, History, need, prepare
+from aicsched.forecast.intervals import debiased, residual_quantiles
+from aicsched.forecast.models.features import (
+    LONG_REACH_DAYS,
+    SHORT_REACH_DAYS,
+    Table,
+    base_table,
+    past_days,
+    weather_table,
+)
+from aicsched.forecast.models.regression import Regression, learn
+from aicsched.slots import SlotGrid, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,122 +34,110 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
-    from aicsched.forecast.weather import WeatherVintages
 
     Array = NDArray[np.float64]
+    Indices = NDArray[np.int64]
 
 __all__ = ["LogRidge"]
 
-MIN_DAYS: Final = 21.0
-_PENALTIES: Final = np.logspace(-1, 5, 25)
-_VALIDATION_DAYS: Final = 90
+_SEGMENT_DAYS: Final = 4
+_MIN_ROWS: Final = 10
+_MIN_WEATHER_ROWS: Final = 45
 _LONG_DAYS: Final = 120
 _BIAS_DAYS: Final = 10
-_BIAS_SHARE: Final = 0.35
-_YEAR_S: Final = 365.2425 * DAY_S
+# How much of the last days' mean error is taken over. Without weather it tells of tomorrow, hardly of
+# the days behind; chosen on January to June 2021.
+_BIAS_SHARES: Final = (0.35, 0.1)
+_WEATHER_BIAS_SHARE: Final = 0.35
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Regression:
-    """One lead day's weights, and what it missed on the validation origins."""
+class _Segment(NamedTuple):
+    """Lead days that one regression gives."""
 
-    mean: Array
-    scale: Array
-    weights: Array
-    intercept: Array
-    residuals: Array
+    first_day: int
+    days: int
+    weather: bool
 
-    def __call__(self, features: Array) -> Array:
-        return (features - self.mean) / self.scale @ self.weights + self.intercept
-
-
-def _solve(features: Array, targets: Array) -> _Regression:
-    """Choose the penalty on the last origins, then learn from all."""
-    count = len(features)
-    held = min(_VALIDATION_DAYS, max(3, count // 4))
-    early, late = slice(0, count - held), slice(count - held, count)
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-9] = 1.0  # noqa: PLR2004 - a constant column carries nothing
-    inputs = (features - mean) / scale
-    errors = _validation_errors(inputs, targets, early, late)
-    best = int((errors**2).mean(axis=(1, 2)).argmin())
-    intercept = targets.mean(axis=0)
-    gram = inputs.T @ inputs
-    gram[np.diag_indices_from(gram)] += _PENALTIES[best]
-    weights = np.linalg.solve(gram, inputs.T @ (targets - intercept))
-    return _Regression(mean, scale, weights, intercept - inputs.mean(axis=0) @ weights, errors[best])
+    def bias_share(self, day: int) -> float:
+        """Return how much of the recent error of a lead day is taken over."""
+        if self.weather:
+            return _WEATHER_BIAS_SHARE
+        return _BIAS_SHARES[day] if day < len(_BIAS_SHARES) else 0.0
 
 
-def _validation_errors(inputs: Array, targets: Array, early: slice, late: slice) -> Array:
-    """Return late targets minus forecasts for every penalty, shape (penalties, held, outputs)."""
-    known, aims = inputs[early], targets[early]
-    centre, level = known.mean(axis=0), aims.mean(axis=0)
-    kernel = (known - centre) @ (known - centre).T
-    values, vectors = np.linalg.eigh(kernel)
-    turned = vectors.T @ (aims - level)
-    cross = (inputs[late] - centre) @ (known - centre).T @ vectors
-    shrunk = 1.0 / (np.maximum(values, 0.0)[None, :] + _PENALTIES[:, None])
-    foreseen = np.einsum("hn,pn,no->pho", cross, shrunk, turned, optimize=True)
-    return targets[late][None] - level - foreseen
+class _Learned(NamedTuple):
+    """A segment's regression and its band."""
+
+    regression: Regression
+    spread: Array  # shape (levels, days * per_day)
 
 
 class LogRidge:
-    """Ridge regression of log intensity, all slots of a lead day at once.
+    """Ridge regression of log intensity, all slots of several lead days at once.
 
     Parameters
     ----------
     levels : sequence of float
-        Quantile levels to forecast.
+        Quantile levels to forecast, rising.
 
     Attributes
     ----------
     history_ : History
         What was learned from, or the newer one of `update`.
+    learned_ : dict
+        Regressions by time of day and lead days, learned when they are first asked for.
 
     Notes
     -----
-    Needs 21 days of history; from 120 days on it uses 28-day profiles too. The
-    issue time's hour of day fixes which past origins it learns from, so a
-    forecast at another hour learns anew.
+    Needs 21 days of history for up to four lead days, and four days more for each
+    four lead days beyond; from 120 days on it uses 28-day profiles and the seasons
+    too. The hour of the issue time fixes which past origins it learns from, so the
+    first forecast at another hour learns anew.
 
-    References
-    ----------
-    Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634.
+    Examples
+    --------
+    >>> from aicsched.testing import example_series
+    >>> series = example_series()
+    >>> forecast = LogRidge().fit(series).predict(series.slots.end_s, 96)
+    >>> forecast.mean_g_per_kwh.shape, forecast.flags
+    ((96,), ())
     """
 
     name = "ridge"
 
     def __init__(self, levels: Sequence[float] = LEVELS) -> None:
-        self.levels = tuple(levels)
+        self.levels = levels
         self.history_: History | None = None
-        self._weather: WeatherVintages | None = None
-        self._fitted: dict[tuple[int, int, bool], _Regression] = {}
-        self._fit_end = 0
+        self.learned_: dict[tuple[int, _Segment], _Learned] = {}
+        self._covariates: Covariates | None = None
+        self._fit_end_s = 0
+        self._long = False
 
-    def fit(self, history: CarbonSeries, *, weather: WeatherVintages | None = None) -> Self:
+    def fit(self, history: CarbonSeries, *, covariates: Covariates | None = None) -> Self:
         """Learn from a history.
 
         Parameters
         ----------
         history : CarbonSeries
             At least 21 days.
-        weather : WeatherVintages, optional
+        covariates : Covariates, optional
             Weather forecasts of the zone as they were issued.
 
         Returns
         -------
         LogRidge
-            Itself. The regression of a lead day is solved when it is first asked for.
+            Itself. A regression is solved when it is first asked for.
 
         Raises
         ------
         TooLittleHistory, SignalGap, SlotError
             The history can't be used.
         """
-        self.history_ = prepare(history, min_days=MIN_DAYS, model=self.name)
-        self._weather = weather
-        self._fitted = {}
-        self._fit_end = len(history.slots)
+        self.history_ = prepare(history, min_days=_min_days(1), model=self.name)
+        self.learned_ = {}
+        self._covariates = covariates
+        self._fit_end_s = history.slots.end_s
+        self._long = len(history.slots) >= _LONG_DAYS * self.history_.per_day
         return self
 
     def update(self, history: CarbonSeries) -> Self:
@@ -156,8 +152,14 @@ class LogRidge:
         -------
         LogRidge
             Itself.
+
+        Raises
+        ------
+        NotFitted, TooLittleHistory, SignalGap, SlotError
+            Before `fit`, or the history can't be used.
         """
-        self.history_ = prepare(history, min_days=MIN_DAYS, model=self.name)
+        need(self.history_, self.name, 1)
+        self.history_ = prepare(history, min_days=_min_days(1), model=self.name)
         return self
 
     def predict(self, issue_time_s: int, horizon: int) -> Forecast:
@@ -166,14 +168,16 @@ class LogRidge:
         Parameters
         ----------
         issue_time_s : int
-            On the history's grid, not behind its end; later values are not read.
+            On the history's grid, not behind its end. An earlier one than the end
+            of what was learned from is answered by learning anew from its past.
         horizon : int
             How many slots.
 
         Returns
         -------
         Forecast
-            Flagged ``weather-missing`` where weather was offered but none is fresh.
+            Flagged ``weather-unused:dN`` where weather was offered but not at hand
+            for lead day N, or not in enough past forecasts to learn from.
 
         Raises
         ------
@@ -181,125 +185,154 @@ class LogRidge:
             Before `fit`.
         SlotError
             The issue time is off the grid.
+        TooLittleHistory
+            The history is too short for so long a horizon.
         """
-        need(self.history_, self.name)
-        assert self.history_ is not None  # noqa: S101 - told to the type checker
-        history = self.history_
+        history = need(self.history_, self.name, horizon)
         origin = history.index_of(issue_time_s)
-        days = range(-(-horizon // history.per_day))
-        parts = [self._lead_day(history, origin, day) for day in days]
-        centre = np.concatenate([part[0] for part in parts])[:horizon]
-        spread = np.concatenate([part[1] for part in parts], axis=1)[:, :horizon]
-        flags = history.flags() + (("weather-missing",) if any(part[2] for part in parts) else ())
+        days = -(-horizon // history.per_day)
+        past = history.series.before(issue_time_s)
+        if issue_time_s < self._fit_end_s:
+            return (
+                type(self)(self.levels).fit(past, covariates=self._covariates).predict(issue_time_s, horizon)
+            )
+        if origin < len(history.log_values) or days > _SEGMENT_DAYS:
+            history = prepare(past, min_days=_min_days(days), model=self.name)
+        centre, spread, used = self._foreseen(history, origin, days)
+        centre, spread = centre[:horizon], spread[:, :horizon]
+        offered = self._covariates is not None and self._covariates.weather is not None
+        unused = tuple(f"weather-unused:d{day + 1}" for day in range(days) if offered and not used[day])
         return Forecast(
             grid_zone=history.series.grid_zone,
             kind=history.series.kind,
             slots=SlotGrid(issue_time_s, history.series.slots.step_s, horizon),
             issue_time_s=issue_time_s,
             mean_g_per_kwh=np.exp(centre),
-            levels=self.levels,
+            levels=tuple(self.levels),
             quantiles_g_per_kwh=np.exp(centre + spread),
             model=self.name,
             source=history.series.source,
-            flags=flags,
+            flags=history.flags() + unused,
             synthetic=history.series.synthetic,
         )
 
-    def _lead_day(self, history: History, origin: int, day: int) -> tuple[Array, Array, bool]:
-        weather_here = self._weather is not None and bool(np.isfinite(self._weather_block([origin], day)).all())
-        recent = origin - history.per_day * np.arange(day + 1, day + 1 + _BIAS_DAYS)
-        if weather_here:
-            weather_here = bool(np.isfinite(self._weather_block(recent, day)).all(axis=1).any())
-        model = self._regression(origin, day, weather=weather_here)
-        profile = self._profile(history, np.array([origin]), 7)[0]
-        centre = profile + model(self._features(history, np.array([origin]), day, weather=weather_here))[0]
-        recent = recent[recent >= self._reach(history)]
-        if len(recent):
-            features = self._features(history, recent, day, weather=weather_here)
-            known = np.isfinite(features).all(axis=1)
-            if known.any():
-                missed = self._target(history, recent[known], day) - model(features[known])
-                centre = centre + _BIAS_SHARE * float(missed.mean())
-        return centre, residual_quantiles(model.residuals, self.levels), self._weather is not None and not weather_here
+    def _foreseen(self, history: History, origin: int, days: int) -> tuple[Array, Array, list[bool]]:
+        """Return centre and spread in log space, and which days the weather was used for."""
+        reach = self._reach(history)
+        centres: list[Array] = []
+        spreads: list[Array] = []
+        used: list[bool] = []
+        segments = [self._segment(history, origin, day) for day in range(days)]
+        for segment in dict.fromkeys(segments):
+            rows = origin - history.per_day * np.arange(segment.first_day + segment.days + _BIAS_DAYS)
+            rows = rows[rows >= reach]
+            learned = self._learned(history, origin, segment)
+            foreseen = learned.regression(self._table(history, rows, segment).values)
+            for day in range(segment.first_day, segment.first_day + segment.days):
+                cut = slice(
+                    (day - segment.first_day) * history.per_day,
+                    (day - segment.first_day + 1) * history.per_day,
+                )
+                if day < days and segments[day] == segment:
+                    bias = segment.bias_share(day) * self._recent_error(history, rows, foreseen[:, cut], day)
+                    profile = past_days(history, rows[:1], SHORT_REACH_DAYS).mean(axis=1)[0]
+                    centres.append(profile + foreseen[0, cut] + bias)
+                    spreads.append(learned.spread[:, cut])
+                    used.append(segment.weather)
+        return np.concatenate(centres), np.concatenate(spreads, axis=1), used
 
-    def _regression(self, origin: int, day: int, *, weather: bool) -> _Regression:
-        assert self.history_ is not None  # noqa: S101 - told to the type checker
-        history = self.history_
-        phase = origin % history.per_day
-        key = (phase, day, weather)
-        if key not in self._fitted:
-            last = min(origin, self._fit_end) if self._fit_end else origin
-            last -= (last - phase) % history.per_day + history.per_day * (day + 1)
-            origins = np.arange(last, self._reach(history) - 1, -history.per_day)[::-1]
-            features = self._features(history, origins, day, weather=weather)
-            targets = self._target(history, origins, day)
-            known = np.isfinite(features).all(axis=1)
-            self._fitted[key] = _solve(features[known], targets[known])
-        return self._fitted[key]
+    def _recent_error(self, history: History, rows: Indices, foreseen: Array, day: int) -> float:
+        """Return the mean error of a lead day over the last ten origins whose outcome is known."""
+        due = slice(day + 1, day + 1 + _BIAS_DAYS)
+        missed = _targets(history, rows[due], day, 1) - foreseen[due]
+        missed = missed[np.isfinite(missed).all(axis=1)]
+        return float(missed.mean()) if len(missed) else 0.0
 
-    def _long(self, history: History) -> bool:
-        return self._fit_end >= _LONG_DAYS * history.per_day
+    def _segment(self, history: History, origin: int, day: int) -> _Segment:
+        """Choose the regression of a lead day: with weather where it is at hand, now and in the past."""
+        own = _Segment(day, 1, weather=True)
+        if self._covariates is not None and self._covariates.weather is not None:
+            here = weather_table(self._covariates.weather, _times_s(history, np.array([origin])), day).values
+            if np.isfinite(here).all() and self._weather_rows(history, origin, day) >= _MIN_WEATHER_ROWS:
+                return own
+        return _Segment(day - day % _SEGMENT_DAYS, _SEGMENT_DAYS, weather=False)
+
+    def _weather_rows(self, history: History, origin: int, day: int) -> int:
+        """Return from how many past origins a regression with weather can learn."""
+        key = (origin % history.per_day, _Segment(day, 1, weather=True))
+        if key in self.learned_:
+            return _MIN_WEATHER_ROWS
+        rows = self._training_rows(history, origin, key[1])
+        return int(np.isfinite(self._table(history, rows, key[1]).values).all(axis=1).sum())
+
+    def _learned(self, history: History, origin: int, segment: _Segment) -> _Learned:
+        key = (origin % history.per_day, segment)
+        if key not in self.learned_:
+            self.learned_[key] = self._learn(history, origin, segment)
+        return self.learned_[key]
+
+    def _learn(self, history: History, origin: int, segment: _Segment) -> _Learned:
+        rows = self._training_rows(history, origin, segment)
+        table = self._table(history, rows, segment)
+        whole = np.isfinite(table.values).all(axis=1)
+        if whole.sum() < _MIN_ROWS:
+            when = format_time(self._fit_end_s)
+            msg = (
+                f"{history.series.grid_zone}: gaps leave {int(whole.sum())} days before {when} to learn from"
+            )
+            raise SignalGap(msg, hint="give more past, or use the model 'seasonal'", value=int(whole.sum()))
+        targets = _targets(history, rows[whole], segment.first_day, segment.days)
+        regression = learn(
+            Table(table.values[whole], table.emphasis),
+            targets,
+            outputs_a_group=history.per_day,
+            gap=segment.first_day + segment.days - 1,
+        )
+        spreads: list[Array] = []
+        for index in range(segment.days):
+            day = segment.first_day + index
+            residuals = regression.residuals[:, index * history.per_day : (index + 1) * history.per_day]
+            fair = debiased(residuals, age=day + 1, days=_BIAS_DAYS, share=segment.bias_share(day))
+            spreads.append(residual_quantiles(fair, self.levels, age=day + 1))
+        return _Learned(regression, np.concatenate(spreads, axis=1))
+
+    def _training_rows(self, history: History, origin: int, segment: _Segment) -> Indices:
+        """Return the past origins at this time of day whose outcome was known when it learned."""
+        per_day = history.per_day
+        end = (self._fit_end_s - history.series.slots.start_s) // history.series.slots.step_s
+        ahead = per_day * (segment.first_day + segment.days)
+        last = end - (end - origin) % per_day - ahead
+        rows = np.arange(last, self._reach(history) - 1, -per_day)[::-1]
+        return rows[history.teaching(rows, ahead - per_day * segment.days, ahead)] if len(rows) else rows
 
     def _reach(self, history: History) -> int:
         """Return the earliest origin that has all features."""
-        return (28 if self._long(history) else 7) * history.per_day
+        return (LONG_REACH_DAYS if self._long else SHORT_REACH_DAYS) * history.per_day
 
-    @staticmethod
-    def _days_before(history: History, origins: NDArray[np.int64], days: int) -> Array:
-        """Return the last days before each origin, shape (n, days, per_day), newest first."""
-        back = history.per_day * np.arange(1, days + 1)
-        index = origins[:, None, None] - back[None, :, None] + np.arange(history.per_day)
-        return history.log_values[index]
+    def _table(self, history: History, rows: Indices, segment: _Segment) -> Table:
+        table = base_table(history, rows, long=self._long)
+        if not segment.weather:
+            return table
+        assert self._covariates is not None  # noqa: S101 - told to the type checker
+        assert self._covariates.weather is not None  # noqa: S101
+        outside = weather_table(self._covariates.weather, _times_s(history, rows), segment.first_day)
+        return Table(
+            np.concatenate([table.values, outside.values], axis=1),
+            np.concatenate([table.emphasis, outside.emphasis]),
+        )
 
-    def _profile(self, history: History, origins: NDArray[np.int64], days: int) -> Array:
-        return self._days_before(history, origins, days).mean(axis=1)
 
-    def _target(self, history: History, origins: NDArray[np.int64], day: int) -> Array:
-        index = origins[:, None] + day * history.per_day + np.arange(history.per_day)
-        return history.log_values[index] - self._profile(history, origins, 7)
+def _min_days(days: int) -> float:
+    """Return how much history so many lead days need [days]."""
+    return SHORT_REACH_DAYS + _MIN_ROWS + _SEGMENT_DAYS * -(-days // _SEGMENT_DAYS)
 
-    def _features(self, history: History, origins: NDArray[np.int64], day: int, *, weather: bool) -> Array:
-        week = self._days_before(history, origins, 7)
-        level = week.mean(axis=(1, 2))[:, None]
-        count = len(origins)
-        blocks = [
-            (week[:, :3] - level[:, :, None]).reshape(count, -1),
-            week.mean(axis=1) - level,
-            week[:, 6] - level,
-            week.mean(axis=2) - level,
-            self._calendar(history, origins, day),
-        ]
-        if self._long(history):
-            month = self._days_before(history, origins, 28)
-            blocks += [month.mean(axis=1) - level, level, month.mean(axis=(1, 2))[:, None]]
-        if weather:
-            blocks.append(self._weather_block(origins, day))
-        return np.concatenate(blocks, axis=1)
 
-    def _calendar(self, history: History, origins: NDArray[np.int64], day: int) -> Array:
-        slots = history.series.slots
-        start_s = slots.start_s + slots.step_s * origins + DAY_S * day
-        # 1970-01-01 was a Thursday: shift so that 0 is Monday.
-        weekday = (start_s // DAY_S + 3) % 7
-        angle = 2 * np.pi * (start_s % _YEAR_S) / _YEAR_S
-        dummies = (weekday[:, None] == np.arange(7)).astype(np.float64)
-        if not self._long(history):
-            return dummies
-        waves = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], axis=1)
-        return np.concatenate([dummies, waves], axis=1)
+def _times_s(history: History, rows: Indices) -> Indices:
+    return history.series.slots.start_s + history.series.slots.step_s * rows
 
-    def _weather_block(self, origins: Sequence[int] | NDArray[np.int64], day: int) -> Array:
-        assert self._weather is not None  # noqa: S101 - told to the type checker
-        assert self.history_ is not None  # noqa: S101
-        slots = self.history_.series.slots
-        issue_s = slots.start_s + slots.step_s * np.asarray(origins, dtype=np.int64)
-        there = self._weather.day(issue_s, day)
-        before = self._weather.day(issue_s, day - 1)
-        blocks = [there, before, there.mean(axis=2, keepdims=True) - before.mean(axis=2, keepdims=True)]
-        names = self._weather.variables
-        if "wind_speed" in names:
-            wind = there[:, [names.index("wind_speed")]]
-            blocks.append(1.0 / (1.0 + np.exp(-(wind - 6.0) / 1.5)))
-        if "temperature" in names:
-            blocks.append(((there[:, [names.index("temperature")]] - 288.15) / 10.0) ** 2)
-        return np.concatenate([block.reshape(len(issue_s), -1) for block in blocks], axis=1)
+
+def _targets(history: History, rows: Indices, first_day: int, days: int) -> Array:
+    """Return the departures from each origin's 7-day profile, shape (n, days * per_day)."""
+    index = rows[:, None] + history.per_day * first_day + np.arange(days * history.per_day)
+    profile = past_days(history, rows, SHORT_REACH_DAYS).mean(axis=1)
+    return history.log_values[index] - np.tile(profile, days)

@@ -1,0 +1,155 @@
+"""Ridge regression of many outputs at once, its penalty chosen on the latest rows.
+
+One eigendecomposition answers for all penalties: with ``K = X Xᵀ = V diag(v) Vᵀ``
+(or the same of ``Xᵀ X`` where rows outnumber columns) the weights are
+``V diag(1 / (v + penalty)) Vᵀ …``. Penalties are not picked but averaged, each by
+how near its validation loss comes to the best: forecasts then don't jump when two
+penalties change places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.forecast.models.features import Table
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Regression", "learn"]
+
+_PENALTIES: Final = np.logspace(-1, 5.5, 27)
+# Few rows can't tell a good penalty from a lucky one: then weak ones are not tried.
+_FEW_ROWS: Final = 90
+_FEW_PENALTIES: Final = _PENALTIES[_PENALTIES > 500.0]
+_HELD_ROWS: Final = 120
+_SHARPNESS: Final = 50.0
+_FEW_SHARPNESS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regression:
+    """Weights, and what they missed on rows they had not seen.
+
+    Parameters
+    ----------
+    mean, scale : ndarray, shape (p,)
+        What columns are standardised by.
+    weights : ndarray, shape (p, outputs)
+        On standardised columns.
+    intercept : ndarray, shape (outputs,)
+        Added to all.
+    residuals : ndarray, shape (held, outputs)
+        Target minus forecast on the validation rows, in order of time.
+    """
+
+    mean: Array
+    scale: Array
+    weights: Array
+    intercept: Array
+    residuals: Array
+
+    def __call__(self, features: Array) -> Array:
+        """Return the outputs for rows of features.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, p)
+            Not standardised.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs)
+            Forecasts.
+        """
+        return (features - self.mean) / self.scale @ self.weights + self.intercept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Path:
+    """All ridge solutions of one data set, by the eigenvectors of its smaller Gram matrix."""
+
+    centre: Array
+    level: Array
+    values: Array
+    basis: Array  # columns to eigenvectors
+    aims: Array  # eigenvectors to outputs
+    penalties: Array
+
+    @classmethod
+    def of(cls, inputs: Array, targets: Array, penalties: Array) -> _Path:
+        centre, level = inputs.mean(axis=0), targets.mean(axis=0)
+        rows, aims = inputs - centre, targets - level
+        if len(rows) < rows.shape[1]:
+            values, vectors = np.linalg.eigh(rows @ rows.T)
+            return cls(centre, level, np.maximum(values, 0.0), rows.T @ vectors, vectors.T @ aims, penalties)
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        return cls(centre, level, np.maximum(values, 0.0), vectors, vectors.T @ (rows.T @ aims), penalties)
+
+    def forecasts(self, inputs: Array) -> Array:
+        """Return forecasts under every penalty, shape (penalties, n, outputs)."""
+        turned = (inputs - self.centre) @ self.basis
+        shrunk = turned / (self.values + self.penalties[:, None])[:, None, :]
+        return shrunk @ self.aims + self.level
+
+    def weights(self, shares: Array) -> Array:
+        """Return the weights averaged over penalties, shape (p, outputs)."""
+        shrinkage = shares @ (1.0 / (self.values + self.penalties[:, None]))
+        return (self.basis * shrinkage) @ self.aims
+
+
+def learn(table: Table, targets: Array, *, outputs_a_group: int, gap: int) -> Regression:
+    """Learn from rows in order of time.
+
+    Parameters
+    ----------
+    table : Table
+        n rows; finite.
+    targets : ndarray, shape (n, outputs)
+        What they should give.
+    outputs_a_group : int
+        The penalty is chosen for each group of so many outputs (a lead day).
+    gap : int
+        So many rows before the validation rows are left out of what is validated,
+        since their targets overlap with it.
+
+    Returns
+    -------
+    Regression
+        Learned from all rows; its residuals are from the rows before them only.
+
+    References
+    ----------
+    Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634.
+    """
+    count = len(targets)
+    held = min(_HELD_ROWS, max(3, count // 3))
+    spread = table.values.std(axis=0)
+    spread[spread < 1e-9] = 1.0  # a constant column carries nothing
+    mean, scale = table.values.mean(axis=0), spread / table.emphasis
+    inputs = (table.values - mean) / scale
+    early = max(2, count - held - gap)
+    many = count >= _FEW_ROWS
+    penalties = _PENALTIES if many else _FEW_PENALTIES
+    sharpness = _SHARPNESS if many else _FEW_SHARPNESS
+    missed = targets[-held:] - _Path.of(inputs[:early], targets[:early], penalties).forecasts(inputs[-held:])
+    whole = _Path.of(inputs, targets, penalties)
+    weights, residuals = np.empty((inputs.shape[1], targets.shape[1])), np.empty((held, targets.shape[1]))
+    for first in range(0, targets.shape[1], outputs_a_group):
+        group = slice(first, first + outputs_a_group)
+        shares = _shares((missed[:, :, group] ** 2).mean(axis=(1, 2)), sharpness)
+        weights[:, group] = whole.weights(shares)[:, group]
+        residuals[:, group] = np.tensordot(shares, missed[:, :, group], axes=1)
+    return Regression(mean, scale, weights, whole.level - whole.centre @ weights, residuals)
+
+
+def _shares(losses: Array, sharpness: float) -> Array:
+    """Return how much each penalty counts, by its loss over the best one's."""
+    best = max(float(losses.min()), 1e-12)
+    shares = np.exp(-sharpness * (losses / best - 1.0))
+    return shares / shares.sum()
