@@ -1,6 +1,7 @@
 """Everything one does with this folder, from Python 3.11 and pip alone.
 
 python3 do.py demo [ARGS]       make .venv, install, run `aicsched demo ARGS`
+python3 do.py setup             make .venv and install, no more
 python3 do.py test [ARGS]       all checks, then all tests (with ARGS: only pytest, with these)
 python3 do.py lint [--fix]      the checks alone; --fix mends style first
 python3 do.py bench [ARGS]      run `python -m benchmarks ARGS`
@@ -419,6 +420,11 @@ def demo(arguments: Sequence[str]) -> None:
     hand_over([BIN / ("aicsched.exe" if WINDOWS else "aicsched"), "demo", *arguments])
 
 
+def setup(_: Sequence[str]) -> None:
+    """Set up, so that .venv/bin/aicsched can be called."""
+    ensure("run")
+
+
 def test(arguments: Sequence[str]) -> None:
     """Run all checks, then all tests; pytest's summary comes last."""
     ensure("test")
@@ -497,6 +503,7 @@ def clean(_: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo": demo,
+    "setup": setup,
     "test": test,
     "lint": lint,
     "bench": bench,
