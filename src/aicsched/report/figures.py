@@ -100,14 +100,14 @@ def forecast_fan(data: ReportData) -> str:
     rows = -(-len(zones) // 2)
 
     def paint(figure: Figure) -> None:
-        height = 2.1 * rows + 0.3
+        height = 2.1 * rows + 0.08
         for index, zone in enumerate(zones):
             left, row = 0.065 + 0.5 * (index % 2), index // 2
             bottom = 1 - (2.1 * (row + 1) - 0.28) / height
             axes = figure.add_axes((left, bottom, 0.425, 1.45 / height))
             _fan(axes, data, zone, first=index == 0)
 
-    return draw("forecast", "Carbon intensity: past, forecast and band", (WIDTH_IN, 2.1 * rows + 0.3), paint)
+    return draw("forecast", "Carbon intensity: past, forecast and band", (WIDTH_IN, 2.1 * rows + 0.08), paint)
 
 
 def _fan(axes: Axes, data: ReportData, zone: str, *, first: bool) -> None:
@@ -128,7 +128,7 @@ def _fan(axes: Axes, data: ReportData, zone: str, *, first: bool) -> None:
     peak = max(float(np.nanmax(item)) for item in top if item.size and not np.isnan(item).all())
     axes.set_ylim(0, peak * (1.3 if first else 1.12) or 1.0)
     axes.set_title(short(f"{zone}  ({_regions_in(data, zone)})", 46))
-    axes.set_ylabel("g CO2e per kWh")
+    axes.set_ylabel("g CO₂e per kWh")
     _days(axes, start_s, end_s, most=7)
     if first:
         _name_lines(axes, known=bool(actual.size), end_h=(end_s - start_s) / HOUR_S)
@@ -222,7 +222,7 @@ def _colour_key(figure: Figure, peak_g_per_kwh: float, height_in: float) -> None
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8, size=0)
     axes.locator_params(axis="x", nbins=4)
-    figure.text(0.345, 0.41 / height_in, "g CO2e per kWh (forecast)", va="center", fontsize=8.5, color=PAST)
+    figure.text(0.345, 0.41 / height_in, "g CO₂e per kWh (forecast)", va="center", fontsize=8.5, color=PAST)
     note = "black: vCPUs at work, a full row is the region's capacity"
     figure.text(0.985, 0.41 / height_in, note, va="center", ha="right", fontsize=8.5, color=INK)
 
@@ -264,7 +264,7 @@ def region_bars(data: ReportData) -> str:
         axes.set_ylim(len(regions) - 0.5, -0.5)
         axes.set_xlim(0, peak_g / divisor * 1.08 or 1.0)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{unit} CO2e over the plan (forecast)")
+        axes.set_xlabel(f"{unit} CO₂e over the plan (forecast)")
 
     return draw("regions", "Carbon by region, before and after", (WIDTH_IN, height), paint)
 
@@ -296,10 +296,11 @@ def hourly_carbon(data: ReportData) -> str:
             axes.stairs(before / divisor, edges_h, color=BEFORE, linewidth=1.2, baseline=None)
         axes.stairs(after / divisor, edges_h, color=AFTER, linewidth=1.6, baseline=None)
         axes.set_ylim(0, peak_g / divisor * 1.18 or 1.0)
-        axes.set_ylabel(f"{unit} CO2e per hour")
+        axes.set_ylabel(f"{unit} CO₂e per hour")
         _days(axes, slots.start_s, slots.end_s, most=12)
         at = axes.transAxes
-        axes.text(0.99, 0.97, "before", color=PAST, ha="right", va="top", transform=at)
+        if before is not None:
+            axes.text(0.99, 0.97, "before", color=PAST, ha="right", va="top", transform=at)
         axes.text(0.99, 0.885, "after", color=AFTER, ha="right", va="top", transform=at, weight="bold")
 
     return draw("hourly", "Carbon per hour, before and after", (WIDTH_IN, 2.5), paint)
@@ -342,7 +343,7 @@ def pareto_front(data: ReportData) -> str:
         axes.set_xlim(-0.02 * right_h, right_h * 1.16)
         axes.set_ylim(0, peak_g / divisor * 1.12)
         axes.set_xlabel("mean wait of a job beyond its own length [h]")
-        axes.set_ylabel(f"{unit} CO2e (forecast)")
+        axes.set_ylabel(f"{unit} CO₂e (forecast)")
         middle = len(front) // 2
         words = "no plan can lie here (proven bound)"
         axes.text(waits[middle], bounds[middle] * 0.9, words, color=PAST, va="top", ha="center", fontsize=8.5)

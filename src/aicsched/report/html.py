@@ -26,7 +26,6 @@ TEMPLATE = "template.html.j2"
 @cache
 def _template() -> jinja2.Template:
     import jinja2  # noqa: PLC0415 - 0.1 s that only a report pays
-    from markupsafe import Markup  # noqa: PLC0415 - comes with jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -35,8 +34,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Only our own pictures go in unescaped; their texts are escaped where they are drawn.
-    environment.filters["picture"] = Markup
     return environment.get_template(TEMPLATE)
 
 
@@ -55,13 +52,13 @@ def headline(data: ReportData) -> str:
     """
     total_g = data.placement.total_g
     if data.no_wait is None:
-        start = f"The plan emits {mass(total_g)} of CO2e; starting every job at once at home is not possible"
+        start = f"The plan emits {mass(total_g)} of CO₂e; starting every job at once at home is not possible"
     else:
         saved_g = data.no_wait.total_g - total_g
         share = saved_g / data.no_wait.total_g if data.no_wait.total_g else 0.0
         less = "less" if saved_g >= 0 else "more"
         start = (
-            f"The plan emits {mass(total_g)} of CO2e instead of {mass(data.no_wait.total_g)}: "
+            f"The plan emits {mass(total_g)} of CO₂e instead of {mass(data.no_wait.total_g)}: "
             f"{mass(abs(saved_g))} ({percent(abs(share), 0)}) {less} than starting every job at once at home"
         )
     gap = data.placement.certificate.gap
@@ -116,8 +113,8 @@ def _captions(data: ReportData) -> dict[str, str]:
     return {
         "placement": "Each row is a region, the cleanest grid on top. Colour: expected carbon intensity of "
         f"each {hours}; black: vCPUs at work. {expected}",
-        "regions": f"Operational and transfer emissions of all {len(data.jobs):,} jobs by the region where they "
-        f"run. {expected}",
+        "regions": f"Emissions of all {len(data.jobs):,} jobs, moving data included, by the region where "
+        f"they run. {expected}",
         "hourly": f"Emissions of all regions together. {expected}",
         "pareto": "Each dot is a plan in which jobs may use less of their slack; below the dashed line no "
         "plan exists. Squares: published greedy policies with equal deadlines and capacity. " + expected,

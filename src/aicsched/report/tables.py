@@ -27,7 +27,8 @@ class Table:
     caption : str
         What the table shows.
     columns : tuple of (str, str)
-        Heading with unit, and ``"text"``, ``"name"`` or ``"number"``.
+        Heading with unit, and what stands below: ``"name"`` of the row, ``"key"`` (one line),
+        ``"number"`` or ``"text"``.
     rows : tuple of tuple of str
         Cells.
     strong : int
@@ -43,9 +44,10 @@ class Table:
     first: int = FIRST_ROWS
 
 
-def _column(values: Sequence[float | None], divisor: float = 1.0) -> list[str]:
+def _column(values: Sequence[float | None], divisor: float = 1.0, digits: int | None = None) -> list[str]:
     scaled = [None if value is None else value / divisor for value in values]
-    digits = column_digits(value for value in scaled if value is not None)
+    if digits is None:
+        digits = column_digits(value for value in scaled if value is not None)
     return [number(value, digits) for value in scaled]
 
 
@@ -69,6 +71,7 @@ def policies(data: ReportData) -> Table:
     plans = sorted([data.placement, *data.baselines.values()], key=lambda plan: (plan.total_g, plan.policy))
     base_g = None if data.no_wait is None else data.no_wait.total_g
     unit, divisor = mass_unit(max(plan.total_g for plan in plans))
+    digits = column_digits(plan.total_g / divisor for plan in plans)
     names = [plan.policy for plan in plans]
     saved = [1 - plan.total_g / base_g if base_g else None for plan in plans]
     actual = [data.realised_g.get(name) for name in names]
@@ -78,16 +81,16 @@ def policies(data: ReportData) -> Table:
     ]
     rows = _rows(
         [policy_name(name) for name in names],
-        _column([plan.total_g for plan in plans], divisor),
+        _column([plan.total_g for plan in plans], divisor, digits),
         [percent(share) for share in saved],
-        _column(actual, divisor),
+        _column(actual, divisor, digits),
         [percent(share) for share in actual_saved],
         _column([data.mean_delay_h.get(name) for name in names]),
     )
     refused = tuple((policy_name(name), "no feasible plan", "", "", "", "") for name in sorted(data.unplaced))
     columns = (
-        ("Policy", "name"), (f"Expected [{unit} CO2e]", "number"), ("saved", "number"),
-        (f"Actual [{unit} CO2e]", "number"), ("saved", "number"), ("Mean wait [h]", "number"),
+        ("Policy", "name"), (f"Expected [{unit} CO₂e]", "number"), ("saved", "number"),
+        (f"Actual [{unit} CO₂e]", "number"), ("saved", "number"), ("Mean wait [h]", "number"),
     )  # fmt: skip
     caption = (
         "The same jobs, deadlines and capacity under each policy; "
@@ -113,18 +116,20 @@ def decisions(data: ReportData) -> Table:
     items = sorted(data.decisions, key=lambda item: (-item.avoided_g, item.subject))
     homes = {job.job_id: job.home_region for job in data.jobs}
     unit, divisor = mass_unit(max((item.counterfactual_g for item in items), default=0.0))
+    # One number of digits in the three columns, so that a reader can subtract.
+    digits = max(1, column_digits(item.operational_g / divisor for item in items))
     rows = _rows(
         [item.subject for item in items],
         [_way(homes.get(item.subject, item.region), item.region) for item in items],
         [clock(item.start_s) for item in items],
         _column([item.energy_kwh for item in items]),
-        _column([item.operational_g for item in items], divisor),
-        _column([item.counterfactual_g for item in items], divisor),
-        _column([item.avoided_g for item in items], divisor),
+        _column([item.operational_g for item in items], divisor, digits),
+        _column([item.counterfactual_g for item in items], divisor, digits),
+        _column([item.avoided_g for item in items], divisor, digits),
         [item.reason for item in items],
     )
     columns = (
-        ("Job", "name"), ("Region", "text"), ("Start (UTC)", "number"), ("Energy [kWh]", "number"),
+        ("Job", "name"), ("Region", "key"), ("Start (UTC)", "number"), ("Energy [kWh]", "number"),
         (f"Emits [{unit}]", "number"), (f"No-wait [{unit}]", "number"), (f"Avoids [{unit}]", "number"),
         ("Reason", "text"),
     )  # fmt: skip
@@ -163,7 +168,7 @@ def candidates(cards: Sequence[Candidate], caption: str) -> Table:
         for item in cards
     )
     columns = (
-        ("Candidate", "name"), ("Kind", "text"), ("Score [CO2e]", "number"), ("Range", "number"),
+        ("Candidate", "name"), ("Kind", "key"), ("Score [CO₂e]", "number"), ("Range", "number"),
         ("SLO risk", "number"), ("Why", "text"),
     )  # fmt: skip
     return Table(caption=caption, columns=columns, rows=rows)
@@ -230,8 +235,8 @@ def regions(data: ReportData) -> Table:
         [number(float(data.forecasts[item.grid_zone].mean_g_per_kwh.mean()), 0) for item in items],
     )
     columns = (
-        ("Region", "name"), ("Grid zone", "text"), ("Capacity [vCPUs]", "number"),
-        ("Power [W per vCPU]", "number"), ("PUE", "number"), ("Mean forecast [g CO2e/kWh]", "number"),
+        ("Region", "name"), ("Grid zone", "key"), ("Capacity [vCPUs]", "number"),
+        ("Power [W per vCPU]", "number"), ("PUE", "number"), ("Mean forecast [g CO₂e/kWh]", "number"),
     )  # fmt: skip
     return Table(caption="Regions", columns=columns, rows=rows)
 

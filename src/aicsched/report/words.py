@@ -14,7 +14,7 @@ __all__ = ["clock", "column_digits", "mass", "mass_unit", "number", "percent", "
 
 MINUS: Final = "\u2212"
 THIN: Final = "\u202f"
-NOT_KNOWN: Final = "–"
+NOT_KNOWN: Final = "\u2013"  # an en dash stands for nothing in a table
 
 _POLICIES: Final = MappingProxyType(
     {
@@ -112,8 +112,8 @@ def number(value: float | None, digits: int = 1) -> str:
 
     Examples
     --------
-    >>> number(1234.5), number(None), number(float("nan"))
-    ('1,234.5', '–', '–')
+    >>> number(1234.5), number(None) == NOT_KNOWN, number(float("nan")) == NOT_KNOWN
+    ('1,234.5', True, True)
     >>> number(-0.04) == number(0.0)
     True
     """
@@ -142,8 +142,8 @@ def percent(share: float | None, digits: int = 1) -> str:
 
     Examples
     --------
-    >>> percent(0.1234).replace(THIN, " "), percent(None)
-    ('12.3 %', '–')
+    >>> percent(0.1234).replace(THIN, " "), percent(None) == NOT_KNOWN
+    ('12.3 %', True)
     """
     text = number(None if share is None else share * 100, digits)
     return text if text == NOT_KNOWN else f"{text}{THIN}%"
