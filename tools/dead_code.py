@@ -17,6 +17,7 @@ CALLED_BY_OTHERS = [
     "__dir__",
     "__getattr__",
     "capture_signals",  # uvicorn
+    "handle_*",  # html.parser
     "settings_customise_sources",  # pydantic-settings
     "pytest_*",
     "test_*",

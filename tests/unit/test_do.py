@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,8 +195,7 @@ def test_children_are_not_misled(do: ModuleType, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_old_python_gets_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    version = namedtuple("version", "major minor micro releaselevel serial")(3, 9, 2, "final", 0)  # noqa: PYI024
-    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer, and this is 3\.9"):
         runpy.run_path(str(ROOT / "do.py"), run_name="__main__")
 
