@@ -415,11 +415,13 @@ from test_ledger import SEVEN, decision
 from aicsched.account.ledger import Ledger
 from aicsched.errors import OutputError
 with Ledger(sys.argv[1]) as ledger:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
     try:
         ledger.record(decision(number, reason="x" * 500) for number in range(10, 400))
     except OutputError as error:
         print("refused:", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
     print(ledger.verify().entries)
 """
 

@@ -127,6 +127,8 @@ def decisions_from(
         otherwise = by_job.get(job.job_id)
         if otherwise is None:
             otherwise = at_once(job, home, world.forecast(home.grid_zone), placement.slots)
+        _require_finite(job, row.total_g, "emissions")
+        _require_finite(job, otherwise.total_g, "counterfactual emissions")
         reason = (reasons or {}).get(job.job_id) or reason_for(job, row, otherwise, placement.slots)
         draft = _draft(job, world.region(row.region), row, otherwise, placement)
         draft = replace(draft, decided_at_s=decided_at_s, reason=reason)
@@ -199,22 +201,20 @@ def _draft(
         start_s=grid.start_s + row.slot_indices[0] * grid.step_s,
         end_s=grid.start_s + (row.slot_indices[-1] + 1) * grid.step_s,
         energy_kwh=job_energy_kwh(job, region),
-        operational_g=_finite(row.total_g, job, "emissions"),
+        operational_g=float(row.total_g),
         embodied_g=job_embodied_g(job, region),
-        counterfactual_g=_finite(otherwise.total_g, job, "counterfactual emissions"),
+        counterfactual_g=float(otherwise.total_g),
         intensity_kind="",
         policy=placement.policy,
         reason="",
     )
 
 
-def _finite(value_g: float, job: Job, what: str) -> float:
+def _require_finite(job: Job, value_g: float, what: str) -> None:
     if not math.isfinite(value_g):
         msg = f"job '{job.job_id}': its {what} are {value_g} g"
-        raise LedgerError(
-            msg, hint="no number is booked rather than a wrong one: check the forecast", value=value_g
-        )
-    return float(value_g)
+        hint = "no number is booked rather than a wrong one: check the forecast"
+        raise LedgerError(msg, hint=hint, value=value_g)
 
 
 def _digest_of(forecast: Forecast) -> str:
