@@ -63,11 +63,11 @@ pd.DataFrame(
 # %%
 from IPython.display import SVG, display
 
-from aicsched.report.figures import forecast_figure, pareto_figure, placement_figure
+from aicsched.report.figures import forecast_fan, pareto_front, placement_map
 from aicsched.workflow import report_data
 
 data = report_data(run)
-display(SVG(forecast_figure(data)))
+display(SVG(forecast_fan(data)))
 
 # %%
 forecast_frame(next(iter(run.forecasts.values()))).head()
@@ -77,14 +77,14 @@ forecast_frame(next(iter(run.forecasts.values()))).head()
 # Work per region and hour, before and after, over carbon intensity.
 
 # %%
-display(SVG(placement_figure(data)))
+display(SVG(placement_map(data)))
 
 # %% [markdown]
 # ## What waiting buys
 # Each point is a feasible plan with its bound.
 
 # %%
-display(SVG(pareto_figure(data)))
+display(SVG(pareto_front(data)))
 
 # %% [markdown]
 # ## Why there?
