@@ -21,7 +21,6 @@ from aicsched.errors import LedgerConflict, LedgerCorrupt, LedgerError
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
-    from types import TracebackType
     from typing import Self
 
     from aicsched.domain.decision import Decision
@@ -85,9 +84,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aicsched.errors import OutputError
+from aicsched.files import write_text
 from aicsched.report import tables
 from aicsched.report.figures import PAST_H, draw_all
 from aicsched.report.words import clock, mass, number, percent, policy_name
@@ -190,20 +188,4 @@ def write_report(data: ReportData, path: str | Path) -> Path:
     OutputError
         The file can't be written there.
     """
-    target = Path(path)
-    raw = render(data).encode()
-    partial = ""
-    try:
-        handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        os.chmod(partial, 0o644)  # noqa: PTH101 - mkstemp makes it private
-        os.replace(partial, target)  # noqa: PTH105 - both are text
-    except OSError as error:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
-        msg = f"can't write the report {target}: {error.strerror or error}"
-        raise OutputError(
-            msg, hint="give a folder that exists and may be written", value=str(target)
-        ) from error
-    return target
+    return write_text(Path(path), render(data))
