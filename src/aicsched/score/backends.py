@@ -54,8 +54,8 @@ def score_backends(
     Returns
     -------
     tuple of ScoreCard
-        By kind, since totals of different kinds are for different work; in a kind
-        those that can take it first, least grams first.
+        Those that can take their work first, least grams first. Totals of
+        different kinds are for different work: compare within a kind.
 
     Raises
     ------
@@ -75,10 +75,9 @@ def score_backends(
             return score_neuromorphic(backend, network, site, weights)
         return score_edge(backend, call, site, weights)
 
-    ranks = {str(kind): rank for rank, kind in enumerate(BackendKind)}
     return tuple(
         sorted(
             (card(backend) for backend in fleet.backends),
-            key=lambda item: (ranks[item.candidate_kind], not item.feasible, item.mid_g, item.candidate),
+            key=lambda item: (not item.feasible, item.mid_g, item.candidate),
         )
     )
