@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -13,7 +13,7 @@ from aicsched.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-Run = "Callable[..., tuple[int, str, str]]"
+Run: TypeAlias = "Callable[..., tuple[int, str, str]]"
 
 
 @pytest.fixture

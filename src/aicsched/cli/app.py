@@ -44,7 +44,7 @@ app.add_typer(config.app, name="config")
 app.command("schema")(schema.schema)
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature typer calls
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"aicsched {__version__}")
         raise typer.Exit
