@@ -12,6 +12,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aicsched.account.decisions import decisions_from
 from aicsched.domain.carbon import CarbonSeries, IntensityKind
@@ -27,10 +29,12 @@ from aicsched.report.aggregate import (
     emissions_by_region_g,
     emissions_by_slot_g,
     region_order,
+    slot_wait_h,
     telling_zones,
     work_vcpus,
 )
 from aicsched.report.html import headline, render, write_report
+from aicsched.report.labels import LETTER_IN, LINE_IN, spread
 from aicsched.report.model import AccuracyRow, Candidate, ReportData
 from aicsched.report.tables import Table, decisions, policies, recycle
 from aicsched.report.words import NOT_KNOWN, mass, number, percent, short
@@ -432,12 +436,46 @@ def test_nothing_emitted_still_gives_pictures() -> None:
 
 def test_labels_of_near_policies_do_not_overlap() -> None:
     near = {f"policy_{n}": replace(NO_WAIT, policy=f"policy_{n}") for n in range(4)}
-    data = make_data(baselines=near, mean_delay_h=dict.fromkeys(near, 1.0) | {"optimal": 9.0})
+    data = make_data(baselines=near, mean_delay_h=dict.fromkeys(near, 1.0) | {"optimal": 18.0})
     root = ET.fromstring(figures.pareto_front(data))
     labels = [item for item in root.iter() if "policy" in (item.text or "")]
-    heights = sorted(float(item.attrib["y"]) for item in labels)
-    assert len(heights) == 4
-    assert min(np.diff(heights)) > 9  # the letters' size
+    spots = [(float(item.attrib["x"]), float(item.attrib["y"])) for item in labels]
+    assert len(spots) == 4
+    for index, (x, y) in enumerate(spots):
+        for other_x, other_y in spots[index + 1 :]:
+            assert abs(y - other_y) > 9 or abs(x - other_x) > 60  # the size of the letters
+
+
+POINT = st.tuples(st.floats(0, 8), st.floats(0, 3))
+NAME = st.text("abc", min_size=1, max_size=20)
+
+
+@given(POINT, POINT, NAME, NAME)
+def test_two_names_always_find_room(
+    one: tuple[float, float], two: tuple[float, float], first: str, second: str
+) -> None:
+    places = spread([one, two], [first, second], (8.0, 3.0))
+    (a, b, c, d), (e, f, g, h) = (
+        (x, y - LINE_IN / 2, x + LETTER_IN * len(name), y + LINE_IN / 2)
+        for (x, y), name in zip(places, (first, second), strict=True)
+    )
+    assert min(a, b, e, f) >= 0
+    assert max(c, g) <= 8
+    assert max(d, h) <= 3
+    assert c <= e or g <= a or d <= f or h <= b
+
+
+def test_the_front_is_laid_beside_the_policies_by_one_measure() -> None:
+    # The plan ends 18 h after the earliest end of its jobs, and rounding to slots adds a quarter of an hour.
+    assert slot_wait_h(DATA, PLAN) == 18.0
+    root = ET.fromstring(figures.pareto_front(make_data(mean_delay_h={"optimal": 18.25})))
+    uses = [
+        item
+        for item in root.iter()
+        if item.tag.endswith("use") and "stroke: #0072b2" in item.get("style", "")
+    ]
+    plan_x, front_x = float(uses[-1].attrib["x"]), float(uses[-2].attrib["x"])
+    assert plan_x == pytest.approx(front_x, abs=0.01)
 
 
 # ---------------------------------------------------------------- sums and words

@@ -17,6 +17,7 @@ __all__ = [
     "emissions_by_slot_g",
     "intensity_g_per_kwh",
     "region_order",
+    "slot_wait_h",
     "telling_zones",
     "work_vcpus",
 ]
@@ -136,6 +137,31 @@ def emissions_by_slot_g(data: ReportData, plan: Placement) -> NDArray[np.float64
         made[slots] += row.operational_g * here / here.sum() if here.sum() else 0.0
         made[slots[0]] += row.transfer_g
     return made
+
+
+def slot_wait_h(data: ReportData, plan: Placement) -> float:
+    """Return how long jobs wait on average, counted in whole slots.
+
+    Parameters
+    ----------
+    data : ReportData
+        The facts.
+    plan : Placement
+        A plan of its jobs.
+
+    Returns
+    -------
+    float
+        Mean of end − earliest end on the plan's grid [h], as `aicsched.place.pareto` counts it.
+    """
+    grid = plan.slots
+    waits = [
+        row.slot_indices[-1] + 1
+        - max(0, -((grid.start_s - job.release_s) // grid.step_s))
+        - -int(-job.duration_s // grid.step_s)
+        for job, row in zip(data.jobs, plan.assignments, strict=True)
+    ]  # fmt: skip
+    return float(np.mean(waits)) * grid.step_h if waits else 0.0
 
 
 def telling_zones(data: ReportData, count: int = 4) -> tuple[str, ...]:

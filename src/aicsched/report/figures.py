@@ -12,9 +12,11 @@ from aicsched.report.aggregate import (
     emissions_by_slot_g,
     intensity_g_per_kwh,
     region_order,
+    slot_wait_h,
     telling_zones,
     work_vcpus,
 )
+from aicsched.report.labels import LETTER_IN, spread
 from aicsched.report.style import AFTER, BAND, BEFORE, INK, INTENSITY, OTHER, PAST, draw
 from aicsched.report.words import mass_unit, policy_name, short
 from aicsched.slots import HOUR_S
@@ -32,6 +34,7 @@ __all__ = ["draw_all", "forecast_fan", "hourly_carbon", "pareto_front", "placeme
 
 PAST_H: Final = 168
 WIDTH_IN: Final = 9.6
+PARETO_IN: Final = 3.4
 _DAY_H: Final = 24
 
 
@@ -320,6 +323,9 @@ def pareto_front(data: ReportData) -> str:
     str
         SVG.
     """
+    # The front counts waiting in whole slots: shifted by what rounding adds, it lies beside the others.
+    plan_h = data.mean_delay_h.get(data.placement.policy)
+    rounding_h = 0.0 if plan_h is None else plan_h - slot_wait_h(data, data.placement)
     front = sorted(data.pareto, key=lambda point: point.mean_delay_h)
     points = [
         (plan.policy, data.mean_delay_h.get(plan.policy), plan.total_g) for plan in data.baselines.values()
@@ -333,7 +339,7 @@ def pareto_front(data: ReportData) -> str:
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((0.065, 0.155, 0.92, 0.815))
-        waits = [point.mean_delay_h for point in front]
+        waits = [point.mean_delay_h + rounding_h for point in front]
         totals = [point.total_g / divisor for point in front]
         bounds = [max(0.0, point.lower_bound_g) / divisor for point in front]
         axes.fill_between(waits, 0, bounds, color="#eef0f3", linewidth=0)
@@ -347,24 +353,37 @@ def pareto_front(data: ReportData) -> str:
         middle = len(front) // 2
         words = "no plan can lie here (proven bound)"
         axes.text(waits[middle], bounds[middle] * 0.9, words, color=PAST, va="top", ha="center", fontsize=8.5)
-        _mark_policies(axes, known, divisor, data.placement.policy)
+        fronts = list(zip(waits, totals, strict=True))
+        _mark_policies(axes, known, divisor, data.placement.policy, fronts)
 
-    return draw("pareto", "Carbon against mean waiting time", (WIDTH_IN, 3.4), paint)
+    return draw("pareto", "Carbon against mean waiting time", (WIDTH_IN, PARETO_IN), paint)
 
 
-def _mark_policies(axes: Axes, known: list[tuple[str, float, float]], divisor: float, plan: str) -> None:
-    """Mark the policies, their names pushed apart where they would overlap."""
-    low, high = axes.get_ylim()
-    gap = (high - low) * 0.065
-    last = float("-inf")
-    for name, delay_h, total_g in sorted(known, key=lambda row: (row[2], row[0])):
+def _mark_policies(
+    axes: Axes,
+    known: list[tuple[str, float, float]],
+    divisor: float,
+    plan: str,
+    fronts: list[tuple[float, float]],
+) -> None:
+    """Mark the policies, their names where they hide neither each other nor a mark."""
+    box = axes.get_position()
+    size_in = (box.width * WIDTH_IN, box.height * PARETO_IN)
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    labels = [f"{policy_name(name)}: {total_g / divisor:,.1f}" for name, _, total_g in known]
+    spots = [(delay_h, total_g / divisor) for _, delay_h, total_g in known] + fronts
+    scaled = [
+        ((x - left) / (right - left) * size_in[0], (y - low) / (high - low) * size_in[1]) for x, y in spots
+    ]
+    places = spread(scaled, labels, size_in)
+    for (name, delay_h, total_g), label, mark, (x_in, y_in) in zip(
+        known, labels, scaled, places, strict=False
+    ):
         chosen = name == plan
-        y = total_g / divisor
         colour = AFTER if chosen else OTHER
-        axes.plot(
-            [delay_h], [y], marker="D" if chosen else "s", markersize=7 if chosen else 5.5, color=colour
-        )
-        last = max(y, last + gap)
-        label = f"{policy_name(name)}: {y:,.1f}"
-        weight = "bold" if chosen else "normal"
-        axes.text(delay_h + axes.get_xlim()[1] * 0.012, last, label, va="center", color=colour, weight=weight)
+        marker, size, weight = ("D", 7.0, "bold") if chosen else ("s", 5.5, "normal")
+        axes.plot([delay_h], [total_g / divisor], marker=marker, markersize=size, color=colour)
+        # On the left of its mark a name ends there, however narrow its letters turn out.
+        side, shift_in = ("left", 0.0) if x_in > mark[0] else ("right", LETTER_IN * len(label))
+        axes.text((x_in + shift_in) / size_in[0], y_in / size_in[1], label, transform=axes.transAxes,
+                  va="center", ha=side, color=colour, weight=weight)  # fmt: skip
