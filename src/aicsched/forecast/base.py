@@ -178,7 +178,8 @@ def _refuse_bad_slots(history: CarbonSeries, min_days: float, model: str) -> int
     if len(slots) < min_days * per_day:
         days = len(slots) / per_day
         msg = f"{history.grid_zone}: {model} needs {min_days:g} days of history, there are {days:.1f}"
-        raise TooLittleHistory(msg, hint="give more past, or use the model 'seasonal'", value=len(slots))
+        hint = "give more past" if model == "seasonal" else "give more past, or use the model 'seasonal'"
+        raise TooLittleHistory(msg, hint=hint, value=len(slots))
     return per_day
 
 

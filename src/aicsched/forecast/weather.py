@@ -96,7 +96,7 @@ class WeatherVintages:
         first = age_s // (3600 * self.step_h) + max(lead_day, 0) * per_day
         leads = self.values.shape[2]
         fresh = (row >= 0) & (age_s < _DAY_S + self.availability_lag_s) & (first < leads)
-        lead = np.minimum(first[:, None] + np.arange(per_day), leads - 1)
+        lead = np.clip(first[:, None] + np.arange(per_day), 0, leads - 1)
         picked = self.values[here[:, None], :, lead].swapaxes(1, 2)
         return np.where(fresh[:, None, None], picked, np.nan)
 
@@ -135,9 +135,13 @@ def _vintages(path: Path) -> WeatherVintages:
             msg, hint="give every variable at equal steps of lead that divide a day", value=absent
         )
     order = np.argsort(columns[times[0]], kind="stable")
-    stacked = np.array(
-        [[columns[leads[name, hour]] for hour in hours] for name in variables], dtype=np.float64
-    )
+    try:
+        stacked = np.array(
+            [[columns[leads[name, hour]] for hour in hours] for name in variables], dtype=np.float64
+        )
+    except (TypeError, ValueError) as error:
+        msg = f"'{path.name}' holds weather that is not all numbers"
+        raise InputError(msg, hint="give numbers, and leave unknown values empty") from error
     return WeatherVintages(
         variables=variables,
         issue_times_s=columns[times[0]][order].astype("datetime64[s]").astype(np.int64),

@@ -220,11 +220,12 @@ def _weekend(raw: Array, starts_s: NDArray[np.int64], period: int) -> Array:
 
 def _residuals(state: _State, period: int, day: int) -> Array:
     """Return what forecasts from past origins missed by on one lead day, shape (n, period)."""
+    furthest = len(state.values) // period - 2
+    if day > furthest:
+        # A lead beyond the history: the furthest known day stands in, wider as a random walk would be.
+        return ((day + 1) / (furthest + 1)) ** 0.5 * _residuals(state, period, furthest)
     last = len(state.values) - (day + 1) * period
     origins = np.arange(last, period - 1, -period)[:_CALIBRATION_DAYS]
-    if not len(origins):
-        # A lead beyond the history: the furthest day that is known stands in, twice as wide.
-        return 2.0 * _residuals(state, period, day - 1)
     hour = np.arange(period)
     foreseen = state.level[origins - 1][:, None] + state.season[origins[:, None] - period + hour]
     return state.values[origins[:, None] + day * period + hour] - foreseen

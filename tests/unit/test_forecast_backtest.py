@@ -1,0 +1,260 @@
+"""The backtest: keys, honesty about time, refusals, and real grids where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pytest
+
+from aicsched import testing
+from aicsched.domain.carbon import CarbonSeries, IntensityKind
+from aicsched.domain.forecast import Forecast
+from aicsched.errors import ConfigError, SlotError, TooLittleHistory
+from aicsched.forecast import backtest as module
+from aicsched.forecast.backtest import backtest
+from aicsched.forecast.weather import read_weather
+from aicsched.slots import HOUR_S, SlotGrid, parse_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY_S = 86_400
+BY_DAY = ("mape", "mae", "mase", "coverage80", "width80", "pinball")
+
+
+def example(days: int = 45) -> dict[str, CarbonSeries]:
+    return {
+        name: testing.example_series(zone=name, days=days, seed=seed)
+        for seed, name in enumerate(("DE", "SE"))
+    }
+
+
+def window(series: dict[str, CarbonSeries], first: int, last: int) -> dict[str, int]:
+    start_s = series["DE"].slots.start_s
+    return {"start_s": start_s + first * DAY_S, "end_s": start_s + last * DAY_S}
+
+
+def without_time(result: module.BacktestResult) -> dict[str, object]:
+    return {name: value for name, value in result.as_dict().items() if name != "cpu_s_per_fit"}
+
+
+def test_the_keys_are_as_promised() -> None:
+    series = example()
+    made = backtest(series, model="seasonal", **window(series, 30, 40)).as_dict()
+    assert set(made) == {"model", "start", "end", "horizon", "origins", "zones", "mean", "cpu_s_per_fit"}
+    assert (made["model"], made["horizon"], made["origins"]) == ("seasonal", 96, 11)
+    assert (made["start"], made["end"]) == ("2026-01-31T00:00Z", "2026-02-10T00:00Z")
+    windows = ("24h", "96h")
+    for zone in [*made["zones"].values(), made["mean"]]:
+        assert set(zone) == {*BY_DAY, "concordance", "regret"}
+        assert all(len(zone[name]) == 4 for name in BY_DAY)
+        assert tuple(zone["concordance"]) == windows
+        kinds = ("extra_share", "now_extra_share", "saving_share_of_oracle")
+        assert set(zone["regret"]) == {f"{kind}_{hours}" for kind in kinds for hours in windows}
+    mean = np.mean([zone["mape"] for zone in made["zones"].values()], axis=0)
+    np.testing.assert_allclose(made["mean"]["mape"], mean)
+    assert made["cpu_s_per_fit"] > 0
+    json.dumps(made, allow_nan=False)
+
+
+@pytest.mark.parametrize("model", ["seasonal", "ridge", "auto"])
+def test_twice_gives_the_same(model: str) -> None:
+    series = example()
+    runs = [backtest(series, model=model, **window(series, 35, 40), refit_days=3) for _ in range(2)]
+    assert without_time(runs[0]) == without_time(runs[1])
+    assert runs[0].zones["DE"].fits == 2
+
+
+def test_processes_change_nothing_and_report_each_zone() -> None:
+    series = example()
+    told: list[str] = []
+    one = backtest(series, model="seasonal", **window(series, 38, 40))
+    two = backtest(series, model="seasonal", **window(series, 38, 40), jobs=2, progress=told.append)
+    assert without_time(one) == without_time(two)
+    assert told == ["DE", "SE"]
+
+
+class Prophet:
+    """Knows the future of the series given: what a backtest must find perfect."""
+
+    name = "prophet"
+    future: CarbonSeries
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def fit(self, history: CarbonSeries, *, covariates: object = None) -> Self:
+        self.seen.append(history.slots.end_s)
+        return self
+
+    def update(self, history: CarbonSeries) -> Self:
+        return self.fit(history)
+
+    def predict(self, issue_time_s: int, horizon: int) -> Forecast:
+        assert self.seen[-1] == issue_time_s, "history must end at the issue time"
+        slots = SlotGrid(issue_time_s, self.future.slots.step_s, horizon)
+        values = self.factor * np.nan_to_num(self.future.window(slots).values_g_per_kwh, nan=1.0)
+        return Forecast(
+            grid_zone="z",
+            kind=IntensityKind.AVERAGE,
+            slots=slots,
+            issue_time_s=issue_time_s,
+            mean_g_per_kwh=values,
+            levels=(0.1, 0.5, 0.9),
+            quantiles_g_per_kwh=np.stack([0.9 * values, values, 1.1 * values]),
+            model=self.name,
+            source="s",
+        )
+
+
+def prophesy(monkeypatch: pytest.MonkeyPatch, series: CarbonSeries, factor: float) -> None:
+    monkeypatch.setattr(Prophet, "future", series, raising=False)
+    monkeypatch.setattr(Prophet, "factor", factor)
+    monkeypatch.setattr(module, "make_forecaster", lambda name, *, levels: Prophet())
+
+
+def test_a_prophet_has_no_error_and_no_regret(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = example()
+    prophesy(monkeypatch, series["DE"], 1.0)
+    made = backtest({"DE": series["DE"]}, model="prophet", **window(series, 30, 34)).zones["DE"]
+    assert made.mape == made.mae == made.mase == (0.0,) * 4
+    assert made.coverage80 == (1.0,) * 4
+    assert made.concordance == {"24h": 1.0, "96h": 1.0}
+    assert made.regret["extra_share_24h"] == made.regret["extra_share_96h"] == 0.0
+    assert made.regret["saving_share_of_oracle_96h"] == pytest.approx(1.0)
+    assert made.regret["now_extra_share_24h"] > 0
+
+
+def test_a_prophet_that_exaggerates_errs_by_that_and_still_ranks_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    series = example()
+    prophesy(monkeypatch, series["DE"], 1.5)
+    made = backtest({"DE": series["DE"]}, model="prophet", **window(series, 30, 34)).zones["DE"]
+    np.testing.assert_allclose(made.mape, 50.0)
+    assert made.coverage80[0] == 0.0
+    assert made.concordance["96h"] == 1.0
+    # MASE by hand: the mean error over the mean change from day to day before the start.
+    past = series["DE"].values_g_per_kwh[: 30 * 24]
+    assert made.mase[0] == pytest.approx(made.mae[0] / np.abs(past[24:] - past[:-24]).mean())
+
+
+def test_unknown_values_are_left_out_and_what_can_not_be_known_is_null(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    series = example()["DE"]
+    values = np.array(series.values_g_per_kwh)
+    values[31 * 24 : 32 * 24] = np.nan
+    holed = replace(series, values_g_per_kwh=values, quality=None)
+    prophesy(monkeypatch, holed, 1.0)
+    start_s = series.slots.start_s + 31 * DAY_S
+    made = backtest({"DE": holed}, model="prophet", start_s=start_s, end_s=start_s).as_dict()["zones"]["DE"]
+    assert made["mape"] == [None, 0.0, 0.0, 0.0]
+    assert made["regret"]["extra_share_96h"] is None
+    json.dumps(made, allow_nan=False)
+
+
+def test_other_rhythms_and_short_horizons() -> None:
+    series = example()
+    made = backtest(series, model="ridge", **window(series, 38, 40), every_h=12, horizon=36).as_dict()
+    assert made["origins"] == 5
+    assert len(made["mean"]["mape"]) == 2
+    assert list(made["mean"]["concordance"]) == ["24h", "36h"]
+    tiny = backtest(series, model="seasonal", **window(series, 38, 39), horizon=3).as_dict()["mean"]
+    assert list(tiny["concordance"]) == ["3h"]
+    assert tiny["regret"] == {}
+
+
+def test_the_frame_is_tidy() -> None:
+    series = example()
+    frame = backtest(series, model="seasonal", **window(series, 38, 40)).frame()
+    assert list(frame.columns) == ["grid_zone", "lead_day", "metric", "value"]
+    assert len(frame) == 2 * (6 * 4 + 2 + 6)
+    assert not frame.duplicated(["grid_zone", "lead_day", "metric"]).any()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "changes", "error", "words"),
+    [
+        (40, 30, {}, SlotError, "before it starts"),
+        (30, 42, {}, SlotError, "DE: forecasts from .* need values up to .*, known is 2026-01-01T00:00Z to"),
+        (0, 30, {}, SlotError, "known is"),
+        (30, 31, {"horizon": 0}, ConfigError, "must be positive"),
+        (30, 31, {"every_h": 0}, ConfigError, "must be positive"),
+        (30, 31, {"refit_days": 0}, ConfigError, "must be positive"),
+        (30, 31, {"levels": (0.2, 0.8)}, ConfigError, "leave out 0.1 and 0.9"),
+        (30, 31, {"model": "rigde"}, ConfigError, "did you mean ridge"),
+        (10, 11, {"model": "ridge"}, TooLittleHistory, "DE: ridge needs 21 days"),
+    ],
+)
+def test_bad_choices_are_refused(
+    first: int, last: int, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    series = example()
+    with pytest.raises(error, match=words):
+        backtest(series, **{"model": "seasonal", **window(series, first, last), **changes})
+
+
+def test_issue_times_between_slots_and_no_series_are_refused() -> None:
+    series = example()
+    times = window(series, 30, 31)
+    with pytest.raises(SlotError, match="no slot starts"):
+        backtest(series, model="seasonal", **{**times, "start_s": times["start_s"] + 60})
+    with pytest.raises(SlotError, match="no series"):
+        backtest({}, model="seasonal", **times)
+
+
+# ------------------------------------------------------------ real grids, never the published window
+def read_real(folder: Path, zone: str) -> CarbonSeries:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(
+        folder / "data" / "carbon" / f"ccast13_{zone}.parquet", columns=["ci_lifecycle"]
+    )
+    values = table.column(0).to_numpy().astype(float)
+    slots = SlotGrid(parse_time("2020-01-01T00:00Z"), HOUR_S, len(values))
+    return CarbonSeries(
+        grid_zone=zone,
+        kind=IntensityKind.AVERAGE,
+        slots=slots,
+        values_g_per_kwh=values,
+        source=f"ccast13:{zone}",
+    )
+
+
+def test_real_grids_are_foreseen_as_measured(shared_data: Path) -> None:
+    """Guards the measured order of models: weather over ridge over seasonal over yesterday."""
+    zones = ("DE", "PJM", "SE")
+    series = {zone: read_real(shared_data, zone) for zone in zones}
+    weather = read_weather(
+        [str(shared_data / "data" / "carbon" / f"ccast13_wx96_{zone}.parquet") for zone in zones]
+    )
+    times = {"start_s": parse_time("2021-04-01T00:00Z"), "end_s": parse_time("2021-05-15T00:00Z")}
+    made = {name: backtest(series, model=name, **times).as_dict()["mean"] for name in ("seasonal", "ridge")}
+    made["weather"] = backtest(series, model="ridge", **times, weather=weather).as_dict()["mean"]
+    error = {name: float(np.mean(item["mape"])) for name, item in made.items()}
+    assert error["weather"] < 0.75 * error["ridge"]
+    assert error["ridge"] < 0.95 * error["seasonal"]
+    assert np.mean(made["ridge"]["mase"]) < 1.2
+    for item in made.values():
+        assert all(0.72 < share < 0.88 for share in item["coverage80"])
+
+
+def test_a_real_gap_of_19_days_is_survived(shared_data: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(shared_data / "data" / "carbon" / "eia_FPL.parquet", columns=["ci_lifecycle"])
+    values = table.column(0).to_numpy().astype(float)
+    series = CarbonSeries(
+        grid_zone="FPL",
+        kind=IntensityKind.AVERAGE,
+        slots=SlotGrid(parse_time("2019-01-01T00:00Z"), HOUR_S, len(values)),
+        values_g_per_kwh=values,
+        source="eia:FPL",
+    )
+    assert series.missing >= 456
+    start_s = parse_time("2022-03-15T00:00Z")
+    made = backtest({"FPL": series}, model="ridge", start_s=start_s, end_s=start_s + 10 * DAY_S).zones["FPL"]
+    assert np.mean(made.mape) < 8
