@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +19,17 @@ __all__ = ["TAG", "plan_document", "write_plan"]
 
 TAG: Final = ("sustainability", "recyclable")
 _REPURPOSED: Final = "aicsched.io/low-priority"
+# A Kubernetes node is named like a DNS subdomain (RFC 1123); a name such as "--all" would be an option.
+_NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def _commands(item: Recommendation) -> list[dict[str, str]]:
+    if not _NODE_NAME.fullmatch(item.node):
+        return []
     node = shlex.quote(item.node)
+    if item.disposition == "repurpose":
+        # Not tagged recyclable: others act on that tag, and this node goes on working.
+        return _repurpose(node)
     resource = f"--resources {shlex.quote(f'<instance of {item.node}>')}"
     key, value = TAG
     steps = [
@@ -34,20 +42,22 @@ def _commands(item: Recommendation) -> list[dict[str, str]]:
             "undo": f"aws ec2 delete-tags {resource} --tags Key={key}",
         },
     ]
-    if item.disposition == "repurpose":
-        steps += [
-            {
-                "do": f"kubectl label node {node} {_REPURPOSED}=true --dry-run=server",
-                "undo": f"kubectl label node {node} {_REPURPOSED}-",
-            },
-            {
-                "do": f"kubectl taint node {node} {_REPURPOSED}=true:PreferNoSchedule --dry-run=server",
-                "undo": f"kubectl taint node {node} {_REPURPOSED}-",
-            },
-        ]
     if item.disposition == "decommission":
         steps.append({"do": f"kubectl cordon {node} --dry-run=server", "undo": f"kubectl uncordon {node}"})
     return steps
+
+
+def _repurpose(node: str) -> list[dict[str, str]]:
+    return [
+        {
+            "do": f"kubectl label node {node} {_REPURPOSED}=true --dry-run=server",
+            "undo": f"kubectl label node {node} {_REPURPOSED}-",
+        },
+        {
+            "do": f"kubectl taint node {node} {_REPURPOSED}=true:PreferNoSchedule --dry-run=server",
+            "undo": f"kubectl taint node {node} {_REPURPOSED}-",
+        },
+    ]
 
 
 def plan_document(found: Sequence[Recommendation]) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def plan_document(found: Sequence[Recommendation]) -> dict[str, Any]:
         {
             "node": item.node,
             "disposition": item.disposition,
-            "tags": {TAG[0]: TAG[1]},
+            "tags": {} if item.disposition == "repurpose" else {TAG[0]: TAG[1]},
             "workload": item.workload,
             "reasons": list(item.reasons),
             "refusals": list(item.refusals),
