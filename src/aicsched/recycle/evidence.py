@@ -22,9 +22,9 @@ class Evidence:
     Parameters
     ----------
     days : float
-        Length of the window [days].
+        Length of the window, which ends now [days].
     coverage_share : float
-        Share of its slots with a CPU value.
+        Share of the window with both a CPU and a network value.
     mean_share, p95_share, max_share : float
         CPU utilisation; NaN where nothing was seen.
     network_mb_per_day : float
@@ -49,35 +49,42 @@ _NOTHING = Evidence(
 )
 
 
-def gather(telemetry: Telemetry) -> dict[str, Evidence]:
+def gather(telemetry: Telemetry, *, now_s: int | None = None) -> dict[str, Evidence]:
     """Sum up what was seen of each node.
 
     Parameters
     ----------
     telemetry : Telemetry
         Utilisation; NaN is unknown and counts against the coverage, never as idle.
+    now_s : int, optional
+        End of the window, seconds since the epoch; by default the end of the
+        telemetry. Later values are not used, and time without values counts
+        against the coverage: old telemetry proves nothing about today.
 
     Returns
     -------
     dict of str to Evidence
         Per node.
     """
-    days = len(telemetry.slots) * telemetry.slots.step_s / _DAY_S
+    slots = telemetry.slots
+    end_s = slots.end_s if now_s is None else now_s
+    past = slots.between(slots.start_s, end_s)
+    if not len(past):
+        return dict.fromkeys(telemetry.nodes, _NOTHING)
+    expected = (end_s - past.start_s) / slots.step_s
     made: dict[str, Evidence] = {}
     for row, name in enumerate(telemetry.nodes):
-        cpu = telemetry.cpu_share[row]
+        cpu = telemetry.cpu_share[row, : len(past)]
         seen = cpu[np.isfinite(cpu)]
-        network = telemetry.network_mb[row]
+        network = telemetry.network_mb[row, : len(past)]
         moved = network[np.isfinite(network)]
         made[name] = Evidence(
-            days=days,
-            coverage_share=len(seen) / len(cpu) if len(cpu) else 0.0,
+            days=expected * slots.step_s / _DAY_S,
+            coverage_share=float((np.isfinite(cpu) & np.isfinite(network)).sum()) / expected,
             mean_share=float(seen.mean()) if len(seen) else float("nan"),
             p95_share=float(np.quantile(seen, 0.95)) if len(seen) else float("nan"),
             max_share=float(seen.max()) if len(seen) else float("nan"),
-            network_mb_per_day=float(moved.mean()) * _DAY_S / telemetry.slots.step_s
-            if len(moved)
-            else float("nan"),
+            network_mb_per_day=float(moved.mean()) * _DAY_S / slots.step_s if len(moved) else float("nan"),
         )
     return made
 

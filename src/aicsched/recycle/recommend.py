@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.errors import InputError, did_you_mean
-from aicsched.footprint.power import families, family_power
+from aicsched.footprint.embodied import embodied_spread, server_embodied_kg
+from aicsched.footprint.power import FamilyPower, families, family_power
 from aicsched.recycle.economics import break_even_years, running_g_per_year
 from aicsched.recycle.evidence import Evidence, evidence_of, gather
-from aicsched.recycle.safety import Headroom, RecycleRules, protections
+from aicsched.recycle.safety import Headroom, RecycleRules, peaks, protections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["Recommendation", "recommend"]
 
 _YEAR_S: Final = 365.2425 * 86_400
-# Published manufacturing footprints err by about this much either way (Boavizta: median error ratio 0.98).
-_EMBODIED_SPREAD: Final = (1.4, 1.0, 0.6)
+# A common new machine, of which a node's work takes a share: two sockets of 64 cores, 4 GiB a thread.
+_NEW_VCPUS: Final = 256.0
+_NEW_GIB: Final = 1024.0
+_NEW_LIFETIME_YEARS: Final = 4.0
+# The runbook's limit: nothing is filled beyond it.
+_FULL_SHARE: Final = 0.8
 # Power by family is a median: its quartiles lie about this far off.
 _POWER_SPREAD: Final = (0.85, 1.0, 1.15)
 
@@ -71,11 +76,17 @@ class Recommendation:
         Returns
         -------
         dict
-            Tuples become lists.
+            Tuples become lists and unknown numbers None, so that it is valid JSON.
         """
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any field
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _age_years(node: Node, now_s: int) -> float:
@@ -116,25 +127,57 @@ def _band(power_w: float, region: Region, met: Band) -> Band:
     return low, mid, high
 
 
+def _new_threads(node: Node, vcpus: float) -> tuple[FamilyPower, float]:
+    """Return the newest family, and how many of its threads do the work of some of a node's."""
+    newest = max(families().values(), key=lambda item: item.launched)
+    old = family_power(node.cpu_family)
+    # Work of a thread: work a watt times watts a thread.
+    speed = (newest.ops_per_w * newest.max_w_per_vcpu) / (old.ops_per_w * old.max_w_per_vcpu)
+    return newest, vcpus / max(speed, 1e-9)
+
+
+def _made_g(threads: float) -> Band:
+    """Return what making some threads' share of a new machine emits, low, mid and high."""
+    low, high = embodied_spread()
+    made_g = server_embodied_kg(_NEW_GIB) * 1000.0 * threads / _NEW_VCPUS
+    return made_g * low, made_g, made_g * high
+
+
+def _filled(node: Node, region: Region, p95_share: float, met: Band) -> tuple[float, Band]:
+    """Return a node's spare threads, and what filling them saves against new ones for that work.
+
+    A machine in use bears no embodied emissions again (Switzer et al. 2023,
+    doi:10.1145/3575693.3575710), but an old one may draw so much more that a new
+    one wins all the same. The ends are the least and most over the inputs' ends.
+    """
+    spare_vcpus = max(0.0, _FULL_SHARE - p95_share) * node.vcpus
+    newest, busy = _new_threads(node, spare_vcpus)
+    bought = busy / _FULL_SHARE
+    new_w = bought * newest.idle_w_per_vcpu + busy * (newest.max_w_per_vcpu - newest.idle_w_per_vcpu)
+    own_w = spare_vcpus / node.vcpus * (node.max_w - node.idle_w)
+    yearly = [
+        [running_g_per_year((new_w - own_w) * off, region.pue, g_per_kwh) for g_per_kwh in met]
+        for off in _POWER_SPREAD
+    ]
+    made = [made_g / _NEW_LIFETIME_YEARS for made_g in _made_g(bought)]
+    corners = [run_g + made_g for row in yearly for run_g in row for made_g in made]
+    return spare_vcpus, (min(corners), yearly[1][1] + made[1], max(corners))
+
+
 def _replacement(
     node: Node, region: Region, seen: Evidence, met: Band, rules: RecycleRules
 ) -> tuple[Band, tuple[float | None, ...], str]:
     """Compare a node with its share of a new machine of the newest family that does the same work."""
-    newest = max(families().values(), key=lambda item: item.launched)
-    old = family_power(node.cpu_family)
-    # Threads of the new family that do this node's work: by performance a watt and watts a thread.
-    speed = (newest.ops_per_w * newest.max_w_per_vcpu) / (old.ops_per_w * old.max_w_per_vcpu)
-    threads = node.vcpus / max(speed, 1e-9)
+    newest, threads = _new_threads(node, node.vcpus)
     old_w = node.idle_w + (node.max_w - node.idle_w) * seen.mean_share
     new_w = threads * (
         newest.idle_w_per_vcpu + (newest.max_w_per_vcpu - newest.idle_w_per_vcpu) * seen.mean_share
     )
     saved = _band(max(0.0, old_w - new_w), region, met)
-    # The new machine is shared: this node bears its threads' part of a 256-thread server.
-    embodied_g = node.embodied_kg * 1000.0 * threads / 256.0
+    # The soonest pays the least back with the most saved.
     years = tuple(
-        break_even_years(embodied_g * spread, yearly_g, rules.grid_decline_share)
-        for yearly_g, spread in zip(reversed(saved), reversed(_EMBODIED_SPREAD), strict=True)
+        break_even_years(made_g, yearly_g, rules.grid_decline_share)
+        for made_g, yearly_g in zip(_made_g(threads), reversed(saved), strict=True)
     )
     return saved, years, newest.family
 
@@ -157,26 +200,32 @@ def _judge(
         )
     forbidden = protections(node)
     if condition == "under-used":
-        spare = 1.0 - seen.p95_share
-        work = (
-            f"low-priority batch work of up to {spare * node.vcpus:.0f} threads and {node.memory_gib:.0f} GiB"
-        )
-        # Filling it saves the idle power that another machine would need for the same work.
-        saved = _band(node.idle_w * spare, region, met)
+        refusals = forbidden + peaks(seen, rules) + headroom.refusals(node)
+        spare_vcpus, saved = _filled(node, region, seen.p95_share, met)
+        if refusals or saved[1] <= 0:
+            dear = () if refusals else ("a new machine would do the spare work with less",)
+            return Recommendation(
+                **facts,
+                disposition="keep",
+                saved_g_per_year=nothing,
+                reasons=(*reasons, *dear),
+                refusals=refusals,
+            )
+        headroom.give_up(node)
         return Recommendation(
             **facts,
-            disposition="tag" if forbidden else "repurpose",
-            saved_g_per_year=nothing if forbidden else saved,
-            workload="" if forbidden else work,
+            disposition="repurpose",
+            saved_g_per_year=saved,
+            workload=f"low-priority, interruptible batch work of up to {spare_vcpus:.0f} threads",
             reasons=reasons,
-            refusals=forbidden,
         )
     if condition == "obsolete":
         return _obsolete(facts, node, region, seen, met, rules, reasons, forbidden)
     refusals = forbidden + headroom.refusals(node)
     if refusals:
+        # Not even tagged: others act on the tag.
         return Recommendation(
-            **facts, disposition="tag", saved_g_per_year=nothing, reasons=reasons, refusals=refusals
+            **facts, disposition="keep", saved_g_per_year=nothing, reasons=reasons, refusals=refusals
         )
     headroom.give_up(node)
     saved = _band(node.idle_w, region, met)
@@ -200,7 +249,7 @@ def _obsolete(  # noqa: PLR0913, PLR0917 - one parameter per fact
     words = f"{family} would do its work; making it is paid back in {_words(years)}"
     return Recommendation(
         **facts,
-        disposition="tag" if pays else "keep",
+        disposition="tag" if pays and not forbidden else "keep",
         saved_g_per_year=saved if pays and not forbidden else (0.0, 0.0, 0.0),
         break_even_years=years,
         reasons=(*reasons, words, "to be replaced at the next purchase, once its work has moved")
@@ -249,7 +298,7 @@ def recommend(
     InputError
         A zone's intensity is missing, or a date is no date.
     """
-    found = gather(telemetry)
+    found = gather(telemetry, now_s=now_s)
     regions = {region.name: region for region in fleet.regions}
     headroom = Headroom(fleet, found, rules)
     made: list[Recommendation] = []
@@ -262,6 +311,9 @@ def recommend(
                 msg, hint=did_you_mean(region.grid_zone, g_per_kwh_by_zone), value=region.grid_zone
             )
         met = g_per_kwh_by_zone[region.grid_zone]
+        if not (all(math.isfinite(level) for level in met) and 0 <= met[0] <= met[1] <= met[2]):
+            msg = f"the intensity band of grid zone '{region.grid_zone}' is {met}"
+            raise InputError(msg, hint="give low <= mid <= high in g/kWh, none negative", value=met)
         made.append(_judge(node, region, evidence_of(found, node.name), met, now_s, rules, headroom))
     return tuple(
         sorted(made, key=lambda item: (-item.saved_g_per_year[1], item.disposition == "keep", item.node))

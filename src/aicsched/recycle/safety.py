@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from aicsched.domain.fleet import Fleet, Node
     from aicsched.recycle.evidence import Evidence
 
-__all__ = ["Headroom", "RecycleRules", "protections"]
+__all__ = ["Headroom", "RecycleRules", "peaks", "protections"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +30,14 @@ class RecycleRules:
         An idle node moves less than this [MB/day].
     light_p95_share : float
         An under-used node's CPU stays below this.
+    peak_share : float
+        A light node that reaches this runs something rare, which must not lose its place.
     obsolete_years : float
         A node this long in service may be obsolete.
     headroom_share : float
         Share of a region's threads that must stay free at its P95 demand after a removal.
+    max_removed_share : float
+        At most this share of a region's nodes, and at least one, is given up in one plan.
     grid_decline_share : float
         Assumed yearly decline of the grid's intensity.
     grace_days : int
@@ -52,8 +55,10 @@ class RecycleRules:
     idle_max_share: float = 0.05
     idle_network_mb_per_day: float = 5.0
     light_p95_share: float = 0.25
+    peak_share: float = 0.5
     obsolete_years: float = 6.0
     headroom_share: float = 0.2
+    max_removed_share: float = 0.2
     grid_decline_share: float = 0.05
     grace_days: int = 7
 
@@ -81,16 +86,37 @@ def protections(node: Node) -> tuple[str, ...]:
         Reasons; empty when nothing forbids it.
     """
     labels = dict(node.labels)
-    found = [
-        why for name, why in _PROTECTED.items() if labels.get(name, "false").lower() not in {"false", ""}
-    ]
+    # A bare label, without a value, protects too: whoever set it meant something.
+    found = [why for name, why in _PROTECTED.items() if labels.get(name, "false").lower() != "false"]
     if labels.get("storage") == "local":
         found.append("keeps data on local disks")
     if labels.get("role") in {"standby", "disaster-recovery"}:
         found.append("stands by for a disaster")
-    if "gpu" in labels:
+    if labels.get("schedule") in {"monthly", "quarterly"}:
+        found.append("runs periodic work, which so short a window need not show")
+    if "gpu" in labels or "nvidia.com/gpu.present" in labels:
         found.append("carries a GPU, whose use is not seen here")
     return tuple(found)
+
+
+def peaks(seen: Evidence, rules: RecycleRules) -> tuple[str, ...]:
+    """Return a refusal for a node that is quiet until something rare runs.
+
+    Parameters
+    ----------
+    seen : Evidence
+        What was seen of it.
+    rules : RecycleRules
+        From where on a peak counts.
+
+    Returns
+    -------
+    tuple of str
+        Empty when its peaks are low.
+    """
+    if seen.max_share < rules.peak_share:
+        return ()
+    return (f"peaks at {seen.max_share:.0%}: rare work, perhaps weekly or monthly, needs its place",)
 
 
 @dataclass(slots=True)
@@ -111,10 +137,16 @@ class Headroom:
     found: Mapping[str, Evidence]
     rules: RecycleRules
     kept: dict[str, list[Node]] = field(default_factory=dict)
+    demand_vcpus: dict[str, float] = field(default_factory=dict)
+    removable: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for node in self.fleet.nodes:
             self.kept.setdefault(node.region, []).append(node)
+            # The demand of a node that is given up stays, and must fit elsewhere.
+            self.demand_vcpus[node.region] = self.demand_vcpus.get(node.region, 0.0) + self._demand(node)
+        for region, nodes in self.kept.items():
+            self.removable[region] = max(1, int(len(nodes) * self.rules.max_removed_share))
 
     def refusals(self, node: Node) -> tuple[str, ...]:
         """Return why a node can't be spared, those already given up counted.
@@ -134,23 +166,24 @@ class Headroom:
             return ("is the last node of its region",)
         if node.node_zone and not any(item.node_zone == node.node_zone for item in others):
             return (f"is the last node of zone {node.node_zone}",)
+        if self.removable[node.region] < 1:
+            return (
+                f"{self.rules.max_removed_share:.0%} of its region is given up already: one step at a time",
+            )
         # N+1: the largest machine left may fail, and the P95 demand must still fit with room to spare.
         threads = sum(item.vcpus for item in others) - max(item.vcpus for item in others)
-        demand = sum(self._demand(item) for item in (*others, node))
-        needed = demand * (1 + self.rules.headroom_share)
+        needed = self.demand_vcpus[node.region] * (1 + self.rules.headroom_share)
         if needed > threads:
             return (f"its region would keep {threads:g} threads after one more loss; P95 needs {needed:.0f}",)
         return ()
 
     def _demand(self, node: Node) -> float:
         seen = self.found.get(node.name)
-        used = 1.0 if seen is None or math.isnan(seen.p95_share) else seen.p95_share
-        return used * node.vcpus
+        # What was seen of a node in part says nothing of the rest: it counts as fully used.
+        known = seen is not None and seen.coverage_share >= self.rules.min_coverage_share
+        return (seen.p95_share if seen is not None and known else 1.0) * node.vcpus
 
     def give_up(self, node: Node) -> None:
         """Take a node out of its region's count."""
         self.kept[node.region].remove(node)
-
-    def regions(self) -> Sequence[str]:
-        """List the regions."""
-        return list(self.kept)
+        self.removable[node.region] -= 1
