@@ -98,15 +98,12 @@ def test_plans_equal_brute_force_within_their_proof(
     try:
         plan = solve(build_problem(jobs, sites, CURVES, GRID), gap=0.0)
     except Infeasible:
-        # A plan may be missed where room is tight (that is told, never hidden), but not where all fits alone.
-        assert best is None or max(capacities) < 9
+        assert best is None
         return
     check(jobs, sites, CURVES, GRID, plan)
     assert best is not None
-    assert plan.certificate.lower_bound_g <= best + 1e-9
-    assert plan.total_g >= best - 1e-9
-    if plan.certificate.status == "optimal":
-        assert plan.total_g == pytest.approx(best, rel=1e-9)
+    assert plan.certificate.status == "optimal"
+    assert plan.total_g == pytest.approx(best, rel=1e-9)
 
 
 def test_a_crowd_is_planned_near_its_bound_and_below_every_baseline() -> None:
@@ -114,7 +111,6 @@ def test_a_crowd_is_planned_near_its_bound_and_below_every_baseline() -> None:
     problem = build_problem(jobs, sites, CURVES, GRID)
     plan = solve(problem)
     check(jobs, sites, CURVES, GRID, plan)
-    assert plan.certificate.method == "column generation"
     assert plan.certificate.gap <= 0.02
     for name in GREEDY:
         baseline = make_policy(name).plan(problem)
@@ -175,7 +171,7 @@ def test_zero_capacity_is_named() -> None:
 def test_a_queue_that_does_not_fit_together_is_refused_with_the_fullest_places() -> None:
     jobs = [job(f"j{index}", vcpus=2.0, duration_s=4 * HOUR_S, deadline_s=5 * HOUR_S) for index in range(9)]
     problem = build_problem(jobs, fleet(4.0, 4.0), CURVES, GRID)
-    with pytest.raises(Infeasible, match=r"does not fit.*r\d slot \d") as caught:
+    with pytest.raises(Infeasible, match=r"does not fit.*r\d at 1970-01-01T0\d") as caught:
         solve(problem)
     assert caught.value.constraints == ("capacity", "deadline")
     with pytest.raises(Infeasible, match="no_wait finds no room for"):

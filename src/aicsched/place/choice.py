@@ -64,6 +64,15 @@ def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
     return factor * sums + problem.transfer_g[jobs, choice.region]
 
 
+def loads_g(problem: Problem, choice: Choice, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each job pays for its slots at some prices [g], shape (J,)."""
+    paid = (
+        np.repeat(problem.vcpus, problem.n_slots)
+        * prices_g[np.repeat(choice.region, problem.n_slots), choice.slots]
+    )
+    return np.add.reduceat(paid, pointers(problem)[:-1])
+
+
 def room_vcpus(problem: Problem) -> NDArray[np.float64]:
     """Return the capacity with its rounding tolerance, shape (R, T)."""
     return problem.capacity_vcpus * (1 + TOLERANCE_SHARE)

@@ -16,16 +16,16 @@ import numpy as np
 from ortools.linear_solver import pywraplp
 
 from aicsched.errors import PlacementError
-from aicsched.place.choice import Choice, pointers
+from aicsched.place.choice import Choice, costs_g, loads_g, pointers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from aicsched.place.problem import Problem
 
-__all__ = ["Column", "Master", "Relaxed", "solve_columns"]
+__all__ = ["Column", "Master", "Relaxed", "columns_of", "near_columns", "solve_columns", "split_jobs"]
 
 _WHOLE: Final = 1 - 1e-6
 _NODES: Final = 400
@@ -83,6 +83,41 @@ def columns_of(problem: Problem, choice: Choice, cost_g: NDArray[np.float64]) ->
         Column(job, regions[job], tuple(slots[indptr[job] : indptr[job + 1]]), costs[job])
         for job in range(len(problem.job_ids))
     ]
+
+
+def near_columns(
+    problem: Problem,
+    answers: Sequence[Choice],
+    prices_g: NDArray[np.float64],
+    *,
+    per_job: int,
+) -> list[Column]:
+    """Return each job's cheapest distinct columns at some prices, out of what the oracle ever answered."""
+    jobs, regions, count = problem.shape
+    pointer = pointers(problem)
+    # Equal sets of slots get equal sums of fixed random numbers; others hardly ever do, and lose one column.
+    marks = np.random.default_rng(0).integers(0, 2**48, size=(regions, count))
+    rows: list[NDArray[np.float64]] = []
+    costs = [costs_g(problem, answer) for answer in answers]
+    for number, (answer, cost_g) in enumerate(zip(answers, costs, strict=True)):
+        mark = np.add.reduceat(marks[np.repeat(answer.region, problem.n_slots), answer.slots], pointer[:-1])
+        priced = cost_g + loads_g(problem, answer, prices_g)
+        rows.append(
+            np.stack([np.arange(float(jobs)), mark.astype(np.float64), priced, np.full(jobs, float(number))])
+        )
+    table = np.concatenate(rows, axis=1)
+    _, distinct = np.unique(table[:2], axis=1, return_index=True)
+    table = table[:, distinct]
+    table = table[:, np.lexsort((table[1], table[2], table[0]))]
+    job = table[0].astype(np.int64)
+    kept = np.arange(job.size) - np.searchsorted(job, np.arange(jobs))[job] < per_job
+    made: list[Column] = []
+    for index, number in zip(job[kept].tolist(), table[3, kept].astype(np.int64).tolist(), strict=True):
+        slots = answers[number].slots[pointer[index] : pointer[index + 1]].tolist()
+        made.append(
+            Column(index, int(answers[number].region[index]), tuple(slots), float(costs[number][index]))
+        )
+    return made
 
 
 class Master:

@@ -1,0 +1,200 @@
+"""A direct time-indexed model for CP-SAT: the exact rung, for small problems.
+
+One Boolean a job, region and start; for suspendable jobs one a job, region and
+slot. Costs become integers by rounding down, so that the solver's bound is a
+bound on the true grams. One worker and a limit in deterministic time make equal
+input give equal plans. Importing CP-SAT takes more than a second: it happens here,
+when this rung is reached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from aicsched.errors import PlacementError
+from aicsched.place.choice import Choice, pointers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.place.problem import Problem
+
+__all__ = ["MOST_COLUMNS", "Exact", "count_columns", "solve_exact"]
+
+MOST_COLUMNS: Final = 20_000
+_HARD_LIMIT: Final = 1_000_000
+_COST_RANGE: Final = float(2**46)
+_PARTS_PER_VCPU: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exact:
+    """What CP-SAT found.
+
+    Parameters
+    ----------
+    choice : Choice or None
+        Its plan, if any.
+    bound_g : float
+        No feasible plan emits less [g]; inf when it proved that there is none.
+    """
+
+    choice: Choice | None
+    bound_g: float
+
+
+def count_columns(problem: Problem) -> int:
+    """Return how many Booleans the direct model has.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+
+    Returns
+    -------
+    int
+        Over jobs: allowed regions times starts, or slots for a suspendable job.
+    """
+    window = problem.last - problem.first
+    places = np.where(problem.suspendable, window, window - problem.n_slots + 1)
+    return int((places * problem.allowed.sum(axis=1)).sum())
+
+
+def dearest_g(problem: Problem) -> float:
+    """Return what the dearest plan could emit at most, whether it fits or not [g]."""
+    slot_g = problem.watt_factor_w * problem.g_per_kwh.max(axis=1)
+    job_g = (problem.energy_kwh_per_w * problem.n_slots)[:, None] * slot_g[None, :] + problem.transfer_g
+    return float(np.where(problem.allowed, job_g, 0.0).max(axis=1).sum())
+
+
+class _Model:
+    """The model while it grows."""
+
+    def __init__(self, problem: Problem) -> None:
+        from ortools.sat.python import cp_model  # noqa: PLC0415 - takes more than a second
+
+        self.problem = problem
+        self.model: Any = cp_model.CpModel()
+        self.room: dict[tuple[int, int], list[tuple[Any, int]]] = {}
+        self.cost: list[tuple[Any, int]] = []
+        self.ways: dict[int, list[tuple[int, int, Any]]] = {}
+        self.scale = _COST_RANGE / max(dearest_g(problem), 1e-9)
+        parts = problem.vcpus * _PARTS_PER_VCPU
+        self.parts: list[int] = np.ceil(parts - 1e-6).astype(np.int64).tolist()
+        self.whole = bool((np.abs(parts - np.round(parts)) < 1e-6).all())
+
+    def use(self, literal: Any, job: int, region: int, slots: NDArray[np.int64]) -> None:  # noqa: ANN401
+        """Let a literal hold a job's threads in some slots."""
+        for slot in slots.tolist():
+            self.room.setdefault((region, slot), []).append((literal, self.parts[job]))
+
+    def pay(self, literal: Any, cost_g: float) -> None:  # noqa: ANN401 - a literal of the model
+        """Let a literal cost some grams, rounded down."""
+        self.cost.append((literal, int(np.floor(cost_g * self.scale))))
+
+    def add_contiguous(self, job: int) -> None:
+        """Add a job that runs in one piece."""
+        problem = self.problem
+        length = int(problem.n_slots[job])
+        ways = self.ways.setdefault(job, [])
+        for region in np.flatnonzero(problem.allowed[job]).tolist():
+            for start in range(int(problem.first[job]), int(problem.last[job]) - length + 1):
+                literal = self.model.new_bool_var("")
+                slots = start + np.arange(length)
+                self.use(literal, job, region, slots)
+                self.pay(literal, problem.cost_g(job, region, slots))
+                ways.append((region, start, literal))
+        self.model.add_exactly_one([literal for _, _, literal in ways])
+
+    def add_pieces(self, job: int) -> None:
+        """Add a job that may run in pieces."""
+        problem = self.problem
+        window = np.arange(problem.first[job], problem.last[job])
+        ways = self.ways.setdefault(job, [])
+        chosen: list[Any] = []
+        for region in np.flatnonzero(problem.allowed[job]).tolist():
+            here = self.model.new_bool_var("")
+            chosen.append(here)
+            self.pay(here, float(problem.transfer_g[job, region]))
+            factor = problem.energy_kwh_per_w[job] * problem.watt_factor_w[region]
+            pieces = [self.model.new_bool_var("") for _ in window]
+            self.model.add(sum(pieces) == int(problem.n_slots[job]) * here)
+            for slot, literal in zip(window.tolist(), pieces, strict=True):
+                self.use(literal, job, region, np.array([slot]))
+                self.pay(literal, float(factor * problem.g_per_kwh[region, slot]))
+                ways.append((region, slot, literal))
+        self.model.add_exactly_one(chosen)
+
+    def finish(self) -> None:
+        """Add capacity and objective."""
+        free = np.floor(self.problem.capacity_vcpus * _PARTS_PER_VCPU + 1e-6).astype(np.int64)
+        for cell, terms in self.room.items():
+            if sum(parts for _, parts in terms) > free[cell]:
+                self.model.add(sum(literal * parts for literal, parts in terms) <= int(free[cell]))
+        self.model.minimize(sum(literal * cost for literal, cost in self.cost))
+
+
+def _read(problem: Problem, model: _Model, solver: Any) -> Choice:  # noqa: ANN401 - OR-Tools has no types
+    pointer = pointers(problem)
+    choice = Choice(np.zeros(len(problem.job_ids), np.int64), np.zeros(int(pointer[-1]), np.int64))
+    for job, ways in model.ways.items():
+        taken = [(region, slot) for region, slot, literal in ways if solver.boolean_value(literal)]
+        choice.region[job] = taken[0][0]
+        slots = (
+            np.array([slot for _, slot in taken])
+            if problem.suspendable[job]
+            else taken[0][1] + np.arange(int(problem.n_slots[job]))
+        )
+        choice.slots[pointer[job] : pointer[job + 1]] = slots
+    return choice
+
+
+def solve_exact(problem: Problem, *, gap: float = 0.0, seed: int = 0, limit: float = 20.0) -> Exact:
+    """Solve the direct model.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    gap : float
+        Stop at this relative gap.
+    seed : int
+        Seed of the search.
+    limit : float
+        Limit in CP-SAT's deterministic time, which is about seconds.
+
+    Returns
+    -------
+    Exact
+        The plan and the bound.
+
+    Raises
+    ------
+    PlacementError
+        The model would have more than a million columns.
+    """
+    columns = count_columns(problem)
+    if columns > _HARD_LIMIT:
+        msg = f"a direct model of {columns:,} columns is too large for CP-SAT"
+        raise PlacementError(msg, hint="use solve(), which prices columns instead", value=columns)
+    from ortools.sat.python import cp_model  # noqa: PLC0415 - takes more than a second
+
+    model = _Model(problem)
+    for job in range(len(problem.job_ids)):
+        (model.add_pieces if problem.suspendable[job] else model.add_contiguous)(job)
+    model.finish()
+    solver: Any = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_deterministic_time = limit
+    solver.parameters.relative_gap_limit = gap
+    status = solver.solve(model.model)
+    if status == cp_model.INFEASIBLE:
+        return Exact(None, float("inf") if model.whole else float("-inf"))
+    bound_g = solver.best_objective_bound / model.scale if model.whole else float("-inf")
+    found = status in {cp_model.OPTIMAL, cp_model.FEASIBLE}
+    return Exact(_read(problem, model, solver) if found else None, bound_g)
