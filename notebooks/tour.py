@@ -63,8 +63,8 @@ pd.DataFrame(
 # %%
 from IPython.display import SVG, display
 
+from aicsched.publish import report_data
 from aicsched.report.figures import forecast_fan, pareto_front, placement_map
-from aicsched.workflow import report_data
 
 data = report_data(run)
 display(SVG(forecast_fan(data)))

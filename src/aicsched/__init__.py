@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aicsched.fleet.sample_jobs import sample_jobs
     from aicsched.forecast import forecast_zones
     from aicsched.forecast.backtest import backtest
+    from aicsched.publish import save_plan
     from aicsched.recycle.recommend import recommend as recommend_recycle
     from aicsched.score.backends import score_backends
     from aicsched.score.explain import explain
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from aicsched.score.request import Request
     from aicsched.signals.carbon.file import FileCarbon
     from aicsched.signals.carbon.sample import SampleCarbon
-    from aicsched.workflow import PlanRun, plan_work, save_plan
+    from aicsched.workflow import PlanRun, plan_work
 
 __all__ = [
     "AicschedError",
@@ -106,7 +107,7 @@ _HOMES: Final = MappingProxyType(
         "recommend_recycle": "recycle.recommend",
         "sample_fleet": "fleet.sample",
         "sample_jobs": "fleet.sample_jobs",
-        "save_plan": "workflow",
+        "save_plan": "publish",
         "score_backends": "score.backends",
         "score_nodes": "score.nodes",
         "score_regions": "score.regions",

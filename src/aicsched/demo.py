@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from aicsched.fleet.sample import sample_fleet
 from aicsched.fleet.sample_jobs import sample_jobs
 from aicsched.forecast.backtest import BacktestResult, backtest
+from aicsched.publish import report_data
 from aicsched.score.backends import score_backends
 from aicsched.score.nodes import score_nodes
 from aicsched.score.request import Request
 from aicsched.signals.carbon.sample import PAST_DAYS, SAMPLE_NOW_S, SampleCarbon
 from aicsched.signals.telemetry_sample import sample_telemetry
 from aicsched.slots import HOUR_S
-from aicsched.workflow import PlanRun, plan_work, recommend_for, report_data, summary
+from aicsched.workflow import PlanRun, plan_work, recommend_for, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable

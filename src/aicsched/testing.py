@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from aicsched.forecast.base import Forecaster
     from aicsched.place.policies import Policy
+    from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "check_source",
     "example_fleet",
     "example_jobs",
+    "example_problem",
     "example_series",
 ]
 
@@ -122,6 +124,20 @@ def example_jobs(start_s: int, *, count: int = 12) -> tuple[Job, ...]:
         )
         for index in range(count)
     )
+
+
+def example_problem() -> Problem:
+    """Lay the example jobs out on the example fleet, with a forecast of the example series.
+
+    Returns
+    -------
+    Problem
+        Over 48 hours.
+    """
+    history = {zone: example_series(zone=zone, seed=seed) for seed, zone in enumerate(("east", "west"))}
+    start_s = history["east"].slots.end_s
+    forecasts = forecast_zones(history, at_s=start_s, horizon=48)
+    return build_problem(example_jobs(start_s), example_fleet(), forecasts, SlotGrid(start_s, HOUR_S, 48))
 
 
 def check_source(source: CarbonSource) -> None:

@@ -11,6 +11,7 @@ from aicsched.cli import app as application
 from aicsched.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Run: TypeAlias = "Callable[..., tuple[int, str, str]]"

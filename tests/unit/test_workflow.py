@@ -7,16 +7,14 @@ import json
 import sqlite3
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aicsched as ac
 from aicsched.errors import InputError, LedgerCorrupt, OutputError, SlotError
 from aicsched.workflow import summary
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +49,7 @@ def test_what_is_saved_is_whole_and_repeatable(run: ac.PlanRun, tmp_path: Path) 
     first = ac.save_plan(run, tmp_path / "a")
     second = ac.save_plan(run, tmp_path / "b")
     for name in ("report", "plan"):
-        texts = [open(files[name], "rb").read() for files in (first, second)]  # noqa: PTH123, SIM115
+        texts = [Path(files[name]).read_bytes() for files in (first, second)]
         assert hashlib.sha256(texts[0]).digest() == hashlib.sha256(texts[1]).digest(), name
     with ac.Ledger(first["ledger"]) as one, ac.Ledger(second["ledger"]) as two:
         assert one.verify().head == two.verify().head

@@ -26,7 +26,7 @@ def demo(
     from aicsched.cli.progress import stages
     from aicsched.config import load_settings
     from aicsched.demo import demo_summary, run_demo
-    from aicsched.workflow import save_plan
+    from aicsched.publish import save_plan
 
     settings = load_settings(config)
     folder = output_folder(out)

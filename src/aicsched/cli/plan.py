@@ -51,7 +51,8 @@ def plan(
     from aicsched.cli.progress import stages
     from aicsched.config import load_settings
     from aicsched.fleet.jobs_file import check_jobs, read_jobs
-    from aicsched.workflow import plan_work, save_plan, summary
+    from aicsched.publish import save_plan
+    from aicsched.workflow import plan_work, summary
 
     settings = load_settings(config, horizon_h=horizon, model=model)
     folder = output_folder(out)
