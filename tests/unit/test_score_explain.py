@@ -45,3 +45,9 @@ def test_the_better_one_beats_the_worse() -> None:
     words = compare(low, high)
     assert words.startswith("low beats high by 15 g")
     assert words.index("20 g less") < words.index("5 g more")
+
+
+def test_what_can_not_take_it_never_wins() -> None:
+    free, full = card("free", {"operational": 30.0}), card("full", {"operational": 1.0}, ("has 4 vCPUs",))
+    for pair in ((free, full), (full, free)):
+        assert compare(*pair) == "free beats full, which can't take work: has 4 vCPUs."

@@ -289,3 +289,10 @@ def test_impossible_weights(bad: dict[str, Any]) -> None:
 def test_a_request_in_words() -> None:
     work = Request(vcpus=4, duration_s=5400, data_gb=3, home_region="de")
     assert work.describe() == "4 vCPUs for 1.5 h with 3 GB from de"
+
+
+def test_an_unknown_home_is_named_with_its_neighbours() -> None:
+    work = Request(vcpus=1, duration_s=60, data_gb=1, home_region="claen")
+    for score in (score_regions, score_nodes):
+        with pytest.raises(InputError, match="did you mean clean"):
+            score(work, fleet_of(node("a")), FORECASTS, start_s=START)

@@ -81,8 +81,13 @@ def compare(one: ScoreCard, other: ScoreCard) -> str:
     Returns
     -------
     str
-        The difference, and the terms it comes from, largest first.
+        The difference, and the terms it comes from, largest first; what can't take
+        the request never beats what can.
     """
+    for refused, able in ((one, other), (other, one)):
+        if refused.refusals and not able.refusals:
+            why = "; ".join(refused.refusals)
+            return f"{able.candidate} beats {refused.candidate}, which can't take {refused.request}: {why}."
     gained_g = other.mid_g - one.mid_g
     verb = "beats" if gained_g >= 0 else "loses to"
     ordered = sorted(term_differences(one, other).items(), key=lambda item: -abs(item[1]))

@@ -184,9 +184,13 @@ def node_arrays(
 
     Raises
     ------
+    InputError
+        The home region is not in the fleet; the nearest names are given.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
+    if request.home_region:
+        fleet.region(request.home_region)
     met = met_by_region(fleet, forecasts, start_s, request.duration_s)
     regions = {region.name: region for region in fleet.regions}
     names = [node.name for node in fleet.nodes]
@@ -258,6 +262,8 @@ def score_nodes(
 
     Raises
     ------
+    InputError
+        The home region is not in the fleet; the nearest names are given.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """

@@ -65,9 +65,13 @@ def score_regions(
 
     Raises
     ------
+    InputError
+        The home region is not in the fleet; the nearest names are given.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
+    if request.home_region:
+        fleet.region(request.home_region)
     met = met_by_region(fleet, forecasts, start_s, request.duration_s)
     cards: list[ScoreCard] = []
     for region in fleet.regions:
