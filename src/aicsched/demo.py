@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoRun", "demo_summary", "run_demo"]
 
-ACCURACY_DAYS: Final = 5
+ACCURACY_DAYS: Final = 14
 _HORIZON_H: Final = 96
 _REQUEST: Final = Request(vcpus=8.0, duration_s=4.0 * HOUR_S)
 

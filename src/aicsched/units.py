@@ -226,7 +226,8 @@ def format_mass(mass_g: float) -> str:
     Returns
     -------
     str
-        Three significant digits and the unit; below a milligram it is nothing.
+        Three significant digits and the unit; below a milligram it is nothing, and what is not
+        finite is unknown.
 
     Examples
     --------
@@ -235,8 +236,11 @@ def format_mass(mass_g: float) -> str:
     >>> format_mass(1e-9)
     '0 g'
     """
+    if not math.isfinite(mass_g):
+        return "unknown"
     if abs(mass_g) < _NOTHING_G:
         return "0 g"
-    scales = ((1e3, 1.0, "g"), (1e6, 1e3, "kg"), (math.inf, 1e6, "t"))
+    # 999.5 g is 1 kg to three digits.
+    scales = ((999.5, 1.0, "g"), (999.5e3, 1e3, "kg"), (math.inf, 1e6, "t"))
     divisor, unit = next((divisor, unit) for limit, divisor, unit in scales if abs(mass_g) < limit)
     return f"{mass_g / divisor:,.3g} {unit}"

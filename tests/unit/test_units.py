@@ -103,7 +103,17 @@ def test_energy_is_linear_in_power(power_w: float, duration_s: float) -> None:
 
 @pytest.mark.parametrize(
     ("mass_g", "text"),
-    [(0.0, "0 g"), (999.4, "999 g"), (1000.0, "1 kg"), (-2.5e6, "-2.5 t"), (1e12, "1e+06 t")],
+    [
+        (0.0, "0 g"),
+        (999.4, "999 g"),
+        (1000.0, "1 kg"),
+        (-2.5e6, "-2.5 t"),
+        (1e12, "1e+06 t"),
+        (999.7, "1 kg"),
+        (1e-9, "0 g"),
+        (float("nan"), "unknown"),
+        (float("-inf"), "unknown"),
+    ],
 )
 def test_masses_read_well(mass_g: float, text: str) -> None:
     assert format_mass(mass_g) == text

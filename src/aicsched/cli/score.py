@@ -90,8 +90,10 @@ def _show(title: str, cards: Sequence[ScoreCard], *, top: int, as_json: bool) ->
     feasible = [card for card in cards if card.feasible]
     if feasible:
         console().print(explain(feasible[0]))
-    if len(feasible) > 1:
-        console().print(compare(feasible[0], feasible[-1]))
+    # Totals compare only where the work is the same: backends of two kinds do two kinds of it.
+    rivals = [card for card in feasible[1:] if card.request == feasible[0].request]
+    if rivals:
+        console().print(compare(feasible[0], rivals[-1]))
     if any(card.synthetic for card in shown):
         console().print("[yellow]synthetic data: parts of the input are the embedded sample[/yellow]")
 
@@ -206,4 +208,8 @@ class _Inputs:
             source, zones, at_s=at_s, horizon_h=horizon_h, model=settings.model
         )
         self.at_s = next(iter(self.forecasts.values())).issue_time_s
-        self.weights = ScoreWeights(risk_g=settings.slo_risk_g)
+        self.weights = ScoreWeights(
+            risk_g=settings.slo_risk_g,
+            cpu_limit_share=settings.cpu_limit_share,
+            latency_limit_ms=settings.latency_limit_ms,
+        )
