@@ -84,6 +84,17 @@ def test_a_series_goes_into_a_tidy_frame_and_comes_back_equal() -> None:
         same(series_from_frame(frame), item)
 
 
+def test_a_slot_without_a_row_is_missing_and_not_actual() -> None:
+    back = series_from_frame(frame_from_series(series(values_g_per_kwh=[1, 2, 3, 4])).drop(index=1))
+    assert np.isnan(back.values_g_per_kwh[1])
+    assert np.asarray(back.quality).tolist() == [
+        Quality.ACTUAL,
+        Quality.MISSING,
+        Quality.ACTUAL,
+        Quality.ACTUAL,
+    ]
+
+
 def test_several_zones_share_a_frame() -> None:
     both = frame_from_series([series(), series("SE", values_g_per_kwh=[1, 2, 3, 4])])
     same(series_from_frame(both, zone="DE"), series())

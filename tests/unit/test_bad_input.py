@@ -116,6 +116,12 @@ def test_gaps_up_to_a_quarter_stay_gaps_and_more_is_refused(tmp_path: Path) -> N
                 assert np.isnan(series.values_g_per_kwh[10:22]).all()
 
 
+def test_one_gap_in_a_short_file_does_not_change_its_step(tmp_path: Path) -> None:
+    # Distances of 1 h and 2 h: their mean, 1.5 h, is no step of this file.
+    series = FileCarbon([carbon(tmp_path, [(HOURS[0], 400), (HOURS[1], 410), (HOURS[3], 430)])]).read("DE")
+    np.testing.assert_array_equal(series.values_g_per_kwh, [400, 410, np.nan, 430])
+
+
 def test_duplicate_slots_that_differ(tmp_path: Path) -> None:
     rows: list[tuple[str, object]] = [*zip(HOURS, LEVELS, strict=True), (HOURS[7], 1)]
     refused(

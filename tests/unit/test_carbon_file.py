@@ -50,10 +50,14 @@ def test_the_zone_is_the_stem_behind_its_first_underscore(tmp_path: Path, name: 
     assert FileCarbon([table(tmp_path / name, {"time": stamps(2), "ci": [1, 9]})]).zones() == (zone,)
 
 
-def test_a_zone_can_be_named_and_a_path_with_an_equals_sign_still_opens(tmp_path: Path) -> None:
+def test_a_zone_can_be_named_and_a_path_with_an_equals_sign_still_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     plain = table(tmp_path / "x.csv", {"time": stamps(2), "ci": [4, 5]})
     odd = table(tmp_path / "a=b.csv", {"time": stamps(2), "ci": [6, 7]})
     assert FileCarbon([f"PL={plain}", odd]).zones() == ("PL", "a=b")
+    assert FileCarbon(["PL=x.csv", "a=b.csv"]).zones() == ("PL", "a=b")
 
 
 @pytest.mark.parametrize("column", ["zone", "grid_zone", "Zone"])
@@ -144,6 +148,15 @@ def test_what_is_no_intensity_is_never_taken_for_one(tmp_path: Path, other: str)
         FileCarbon([file])
     beside = table(tmp_path / "SE.csv", {"time": stamps(2), other: [50, 60], "ci": [4, 5]})
     assert values(FileCarbon([beside]), "SE") == [4, 5]
+
+
+def test_a_word_before_per_is_no_mass(tmp_path: Path) -> None:
+    """The last letter of "direct" is not the t of tonnes."""
+    file = table(tmp_path / "DE.csv", {"time": stamps(2), "ci_direct_per_kwh": [50, 60]})
+    assert values(FileCarbon([file]), "DE") == [50, 60]
+    other = table(tmp_path / "SE.csv", {"time": stamps(2), "ci_direct_per_mwh": [0.5, 0.6]})
+    with pytest.raises(InputError, match="none of its columns"):
+        FileCarbon([other])
 
 
 @pytest.mark.parametrize("only", ["value", "Values", "DE"])

@@ -179,6 +179,21 @@ def test_files_that_are_not_what_they_say_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_compressed_file_with_a_flipped_byte_anywhere_is_refused_or_read_whole(tmp_path: Path) -> None:
+    rows = "".join(f"2021-01-01T{hour:02}:00Z,{400 + hour}\n" for hour in range(24))
+    whole = gzip.compress(("time,ci\n" + rows).encode(), mtime=0)
+    refusals = 0
+    for place in range(len(whole)):
+        broken = bytearray(whole)
+        broken[place] ^= 0xFF
+        (tmp_path / "a.csv.gz").write_bytes(bytes(broken))
+        try:
+            assert len(read_columns(tmp_path / "a.csv.gz")["ci"]) == 24  # a byte of the header's clock, say
+        except InputError:
+            refusals += 1
+    assert refusals > len(whole) * 0.9
+
+
 def test_a_parquet_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole.parquet", v=list(range(300))).read_bytes()
     for length in range(0, len(whole), max(1, len(whole) // 40)):

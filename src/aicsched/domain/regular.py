@@ -35,7 +35,8 @@ def lay_on_grid(
     Returns
     -------
     SlotGrid
-        From the first to the last row; its step is the median distance of rows.
+        From the first to the last row; its step is the lower median of the distances
+        of rows, an hour for a single row.
     ndarray of float64, shape (len(grid),)
         A value per slot, NaN where no row is.
     tuple of str
@@ -64,7 +65,9 @@ def lay_on_grid(
     time_s, values, dropped = _drop_equal(time_s, values, where)
     if dropped:
         notes.append(f"duplicates:{dropped}")
-    step_s = int(np.median(np.diff(time_s))) if len(time_s) > 1 else HOUR_S
+    # The lower median: a step that occurs, where numpy's median would take the mean of an hour and a gap.
+    apart_s = np.sort(np.diff(time_s))
+    step_s = int(apart_s[(len(apart_s) - 1) // 2]) if len(apart_s) else HOUR_S
     index, rest = np.divmod(time_s - time_s[0], step_s)
     if rest.any():
         row = int(np.argmax(rest != 0))
