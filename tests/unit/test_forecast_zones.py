@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -98,5 +99,8 @@ def test_the_quick_answer_imports_nothing_heavy() -> None:
         "f = forecast_zones({'x': s}, at_s=s.slots.end_s, horizon=96, model='seasonal');"
         "print([m for m in ('numba', 'pandas', 'scipy', 'ortools', 'pyarrow') if m in sys.modules])"
     )
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "AICSCHED_KERNELS": "auto"}
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert made.stdout.strip() == "[]"
