@@ -33,7 +33,7 @@ len(fleet.regions), len(fleet.nodes), len(fleet.backends), len(jobs)
 import pandas as pd
 
 history = pd.concat(frame_from_series(carbon.read(zone)) for zone in carbon.zones())
-history.groupby("grid_zone")["value"].describe()[["mean", "min", "50%", "max"]].round(0)
+history.groupby("grid_zone")["value_g_per_kwh"].describe()[["mean", "min", "50%", "max"]].round(0)
 
 # %% [markdown]
 # ## Plan

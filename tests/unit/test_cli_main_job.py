@@ -1,0 +1,194 @@
+"""The main job from the command line: on the sample, on the user's files, and when it can't be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+import aicsched as ac
+from aicsched.cli import main
+from aicsched.domain.arrays import frame_from_series
+from aicsched.fleet.file import fleet_to_json
+from aicsched.fleet.jobs_file import jobs_to_csv
+from aicsched.slots import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Run: TypeAlias = "Callable[..., tuple[int, str, str]]"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three regions of the sample as a user's files: CSV per zone, fleet, jobs."""
+    folder = tmp_path_factory.mktemp("files")
+    carbon, whole = ac.SampleCarbon(), ac.sample_fleet()
+    fleet = ac.Fleet(regions=whole.regions[:3], source="test")
+    names = {region.name for region in fleet.regions}
+    for region in fleet.regions:
+        frame = frame_from_series(carbon.read(region.grid_zone))[["valid_time", "value_g_per_kwh"]]
+        frame = frame.rename(columns={"value_g_per_kwh": "ci_g_per_kwh"})
+        frame["valid_time"] = frame["valid_time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        frame.to_csv(folder / f"my_{region.grid_zone}.csv", index=False)
+    jobs = [item for item in ac.sample_jobs(whole) if {item.home_region, *item.allowed_regions} <= names]
+    (folder / "fleet.json").write_text(fleet_to_json(fleet))
+    (folder / "jobs.csv").write_text(jobs_to_csv(jobs))
+    return folder
+
+
+def plan_arguments(files: Path, *more: str) -> list[str]:
+    zones = sorted(str(path) for path in files.glob("my_*.csv"))
+    at = format_time(ac.SampleCarbon().now_s)
+    named = ["--jobs", str(files / "jobs.csv"), "--fleet", str(files / "fleet.json"), "--at", at]
+    return ["plan", "--carbon", *zones, *named, "--horizon", "96", *more]
+
+
+def as_json(result: tuple[int, str, str]) -> Any:
+    code, out, err = result
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_the_demonstration_tells_everything_it_promises(run: Run) -> None:
+    code, out, err = run("demo", "--out", "shown")
+    assert code == 0, err
+    for words in (
+        "Read: 8 grid zones",
+        "MAPE by lead day",
+        "from optimal",
+        "best",
+        "worst",
+        "beats",
+        "synthetic data",
+    ):
+        assert words in out, words
+    for name in ("plan.json", "ledger.db", "report.html"):
+        assert Path("shown", name).is_file()
+        assert name in out
+    assert "Synthetic" in Path("shown/report.html").read_text()
+    verified = as_json(run("ledger", "verify", "shown/ledger.db", "--json"))
+    assert verified["entries"] == json.loads(Path("shown/plan.json").read_text())["jobs"]
+    assert "the chain is intact" in run("ledger", "verify", "shown/ledger.db")[1]
+    rows = as_json(run("ledger", "show", "shown/ledger.db", "--limit", "3", "--json"))["decisions"]
+    assert len(rows) == 3
+    assert all(row["avoided_g"] == row["counterfactual_g"] - row["operational_g"] for row in rows)
+    assert rows[0]["subject"] in run("ledger", "show", "shown/ledger.db", "--job", rows[0]["subject"])[1]
+
+
+def test_the_demonstration_as_json_is_the_same_twice(run: Run) -> None:
+    first, second = (as_json(run("demo", "--json")) for _ in range(2))
+    assert first == second
+    assert first["gap"] <= 0.01
+    assert len(first["accuracy"]["zones"]) == 8
+
+
+def test_a_plan_on_files_beats_the_baselines_and_is_byte_equal_twice(run: Run, files: Path) -> None:
+    arguments = plan_arguments(files, "--out", "out", "--json")
+    first = run(*arguments)
+    facts = as_json(first)
+    assert first[1] == run(*arguments)[1]
+    assert facts["synthetic"] is False
+    assert facts["gap"] <= 0.01
+    best = facts["policies"].pop(facts["policy"])
+    assert all(best["total_g"] < other["total_g"] for other in facts["policies"].values())
+    assert Path(facts["files"]["report"]).is_file()
+    assert "Synthetic" not in Path(facts["files"]["report"]).read_text()
+    code, out, _ = run(*plan_arguments(files, "--out", "out"))
+    assert code == 0
+    assert "lowest_window" in out
+    assert "report.html" in out
+
+
+def test_a_backtest_on_files_gives_the_published_keys(run: Run, files: Path) -> None:
+    zones = sorted(str(path) for path in files.glob("my_*.csv"))
+    window = ["--start", "2026-04-20T00:00Z", "--end", "2026-04-25T00:00Z", "--model", "ridge"]
+    found = as_json(run("backtest", "--carbon", *zones, *window, "--horizon", "96", "--json"))
+    assert sorted(found["zones"]) == sorted(Path(zone).stem.removeprefix("my_") for zone in zones)
+    for item in (*found["zones"].values(), found["mean"]):
+        assert len(item["mape"]) == len(item["mae"]) == len(item["coverage80"]) == 4
+        assert item["concordance"]
+        assert item["regret"]
+    assert found["cpu_s_per_fit"] > 0
+    code, out, _ = run("backtest", "--carbon", *zones, *window, "--horizon", "24")
+    assert code == 0
+    assert "MAPE by lead day" in out
+
+
+def test_results_that_can_not_be_written_are_refused_before_any_work(run: Run, files: Path) -> None:
+    Path("taken").write_text("a file")
+    code, out, err = run(*plan_arguments(files, "--out", "taken", "--json"))
+    assert code == 2
+    assert "can't be written to" in err
+    assert json.loads(out)["error"]["code"] == "output"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs a file system that is read-only even for root"
+)
+@pytest.mark.parametrize("folder", ["/proc/self", "/proc/aicsched"])
+def test_a_read_only_folder_is_refused(run: Run, files: Path, folder: str) -> None:
+    code, _, err = run(*plan_arguments(files, "--out", folder))
+    assert (code, "permissions" in err) == (2, True)
+
+
+def test_jobs_that_can_not_fit_are_named_and_nothing_is_written(
+    run: Run, files: Path, tmp_path: Path
+) -> None:
+    text = (files / "jobs.csv").read_text().splitlines()
+    row = text[1].split(",")
+    row[0], row[1] = "giant", "99999"
+    bad = tmp_path / "bad.csv"
+    bad.write_text("\n".join([text[0], *text[1:], ",".join(row)]) + "\n")
+    arguments = plan_arguments(files, "--out", "out", "--json")
+    arguments[arguments.index(str(files / "jobs.csv"))] = str(bad)
+    code, out, err = run(*arguments)
+    assert code == 3
+    assert "'giant'" in err
+    assert json.loads(out)["error"]["constraints"] == ["capacity"]
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_leaves_no_halves(
+    run: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_args: object, **_options: object) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, _, err = run(*plan_arguments(files, "--out", "out"))
+    assert code == 2
+    assert "No space left on device" in err
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_fleet_without_forecastable_zone_names_the_nearest(run: Run, files: Path, tmp_path: Path) -> None:
+    text = (files / "fleet.json").read_text().replace("syn-nordic", "syn-nordik")
+    (tmp_path / "fleet.json").write_text(text)
+    arguments = plan_arguments(files)
+    arguments[arguments.index(str(files / "fleet.json"))] = str(tmp_path / "fleet.json")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "'syn-nordik'; did you mean syn-nordic" in err
+
+
+def test_the_sample_queue_is_planned_without_files(run: Run) -> None:
+    facts = as_json(run("plan", "--json", "--out", "out"))
+    assert facts["synthetic"] is True
