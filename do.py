@@ -223,20 +223,20 @@ def digest(path: Path) -> str:
         raise Failure(msg) from None
 
 
-def place() -> str:
-    """Tell where .venv lies and which Python it stands on: its scripts know both by absolute path."""
-    return f"{ENV} on {os.path.realpath(PYTHON)}"
+def base() -> str:
+    """Tell which Python .venv stands on; its packages fit no other."""
+    return os.path.realpath(PYTHON)
 
 
 def read_stamp() -> dict[str, str]:
-    """Tell what .venv holds; nothing if it wasn't finished, was moved, or its Python is gone."""
+    """Tell what .venv holds; nothing if it wasn't finished, or its Python is gone or another."""
     import json
 
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    usable = isinstance(stamp, dict) and PYTHON.exists() and stamp.get("place") == place()
+    usable = isinstance(stamp, dict) and PYTHON.exists() and stamp.get("base") == base()
     return stamp if usable else {}
 
 
@@ -246,7 +246,7 @@ def write_stamp(**changes: str) -> None:
 
     part = STAMP.with_suffix(".part")
     part.write_text(
-        json.dumps({**read_stamp(), "place": place(), **changes}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({**read_stamp(), "base": base(), **changes}, indent=1) + "\n", encoding="utf-8"
     )
     part.replace(STAMP)
 
@@ -261,7 +261,8 @@ def ensure(name: str) -> None:
     """
     names = ("run", "test") if name == "test" else ("run",)
     locks = {lock: digest(LOCKS / f"{lock}.lock") for lock in names}
-    project = digest(ROOT / "pyproject.toml")
+    # The installed package knows this folder by its absolute path, so it is renewed after a move as well.
+    project = f"{digest(ROOT / 'pyproject.toml')} in {ROOT}"
     stamp = read_stamp()
     if not stamp:
         create()
@@ -307,13 +308,13 @@ def installer() -> list[str]:
     if uv:
         return [uv, "pip", "install", "--python", str(PYTHON)]
     # A program of .venv itself may run this file; the Python below it is the one that has pip.
-    base: str = getattr(sys, "_base_executable", sys.executable)
+    python: str = getattr(sys, "_base_executable", sys.executable)
     options = ["--no-input", "--no-compile", "--progress-bar", "off", "--no-warn-script-location"]
-    if works([base, "-m", "pip", "--version"]):
-        return [base, "-m", "pip", "--python", str(PYTHON), "install", *options]
+    if works([python, "-m", "pip", "--version"]):
+        return [python, "-m", "pip", "--python", str(PYTHON), "install", *options]
     if works([str(PYTHON), "-m", "ensurepip"]):
         return [str(PYTHON), "-m", "pip", "install", *options]
-    msg = f"{base} has no pip. Install it (on Debian: apt install python3-pip) or put uv on PATH."
+    msg = f"{python} has no pip. Install it (on Debian: apt install python3-pip) or put uv on PATH."
     raise Failure(msg)
 
 

@@ -98,11 +98,20 @@ def test_an_interrupted_install_is_taken_up_again(
     assert steps == ["create", "run stopped", "run", "project"]
 
 
-def test_a_moved_folder_starts_afresh(
+def test_a_moved_folder_needs_no_network(
+    do: ModuleType, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do.ensure("run")
+    monkeypatch.setattr(do, "ROOT", tmp_path / ".." / tmp_path.name)  # the same folder by another name
+    do.ensure("run")
+    assert steps == ["create", "run", "project", "project"]
+
+
+def test_another_python_starts_afresh(
     do: ModuleType, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     do.ensure("run")
-    monkeypatch.setattr(do, "place", lambda: "elsewhere")
+    monkeypatch.setattr(do, "base", lambda: "python3.14")
     do.ensure("run")
     assert steps == ["create", "run", "project"] * 2
 
@@ -234,7 +243,7 @@ def test_failed_checks_are_shown_and_named(
 def test_an_environment_is_made_without_ensurepip(do: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)  # importing it fails, as on Debian
     do.create()
-    assert do.read_stamp()["place"] == do.place()
+    assert do.read_stamp()["base"] == do.base()
     found = (
         "import importlib.util as u, sys; print(sys.prefix); raise SystemExit(u.find_spec('pip') is not None)"
     )
