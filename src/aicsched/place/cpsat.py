@@ -153,13 +153,27 @@ def _read(problem: Problem, model: _Model, solver: Any) -> Choice:  # noqa: ANN4
     return choice
 
 
-def solve_exact(problem: Problem, *, gap: float = 0.0, seed: int = 0, limit: float = 20.0) -> Exact:
+def _hint(problem: Problem, model: _Model, choice: Choice) -> None:
+    """Let the search start from a plan."""
+    pointer = pointers(problem)
+    for job, ways in model.ways.items():
+        slots: list[int] = choice.slots[pointer[job] : pointer[job + 1]].tolist()
+        taken = set(slots) if problem.suspendable[job] else {slots[0]}
+        for region, slot, literal in ways:
+            model.model.add_hint(literal, region == choice.region[job] and slot in taken)
+
+
+def solve_exact(
+    problem: Problem, *, start: Choice | None = None, gap: float = 0.0, seed: int = 0, limit: float = 20.0
+) -> Exact:
     """Solve the direct model.
 
     Parameters
     ----------
     problem : Problem
         The problem.
+    start : Choice, optional
+        A feasible choice to start from.
     gap : float
         Stop at this relative gap.
     seed : int
@@ -187,6 +201,8 @@ def solve_exact(problem: Problem, *, gap: float = 0.0, seed: int = 0, limit: flo
     for job in range(len(problem.job_ids)):
         (model.add_pieces if problem.suspendable[job] else model.add_contiguous)(job)
     model.finish()
+    if start is not None:
+        _hint(problem, model, start)
     solver: Any = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed

@@ -50,7 +50,9 @@ _LAST_STEP_SHARE: Final = 1e-5
 _PATIENCE: Final = 4
 _MASTER_ROUNDS: Final = 25
 _COLUMNS_PER_JOB: Final = 4
-_MOST_MASTER_JOBS: Final = 1500
+_MOST_MASTER_JOBS: Final = 6000
+_FEW_JOBS: Final = 1500
+_POOR_GAP: Final = 0.005
 _REPAIRS: Final = 2
 _MOST_SPLIT_JOBS: Final = 60
 _MOST_REPAIRS: Final = 8000
@@ -242,7 +244,7 @@ def _by_columns(search: _Search) -> None:
 def _exactly(search: _Search) -> None:
     """Close the gap of a small problem."""
     search.method = "CP-SAT"
-    exact = solve_exact(search.problem, gap=search.gap, seed=search.seed)
+    exact = solve_exact(search.problem, start=search.best, gap=search.gap, seed=search.seed)
     if exact.choice is not None:
         search.offer(exact.choice)
     elif exact.bound_g == float("inf"):
@@ -265,7 +267,9 @@ def _search_with_limits(search: _Search, progress: Callable[[float, float], None
     for _ in range(_REPAIRS):
         search.repair(search.prices_g)
         progress(search.best_g, search.bound_g)
-    if not search.done() and (len(problem.job_ids) <= _MOST_MASTER_JOBS or search.best is None):
+    # Where repair came close, the relaxation of many jobs costs more than it gains.
+    poor = search.best_g > search.bound_g * (1 + _POOR_GAP) or len(problem.job_ids) <= _FEW_JOBS
+    if not search.done() and (search.best is None or (poor and len(problem.job_ids) <= _MOST_MASTER_JOBS)):
         _by_columns(search)
         progress(search.best_g, search.bound_g)
     if not search.done() and count_columns(problem) <= MOST_COLUMNS:
