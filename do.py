@@ -493,7 +493,9 @@ def clean(_: Sequence[str]) -> None:
         "aicsched-demo",
     )
     caches = [
-        cache for name in ("src", "tests", "benchmarks") for cache in (ROOT / name).rglob("__pycache__")
+        cache
+        for name in ("src", "tests", "tools", "benchmarks")
+        for cache in (ROOT / name).rglob("__pycache__")
     ]
     with Step("clean"):
         for path in [*(ROOT / name for name in names), *caches]:
