@@ -359,9 +359,10 @@ def find_uv() -> str:
 def gates() -> dict[str, list[str]]:
     """List the checks as arguments of .venv's Python, the longest first: two run at a time."""
     modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
+    # Tests misspell on purpose.
     prose = [
         name
-        for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tests")
+        for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tools")
         if (ROOT / name).exists()
     ]
     prose += sorted(path.name for path in ROOT.glob("*.md"))
@@ -490,7 +491,7 @@ def clean(_: Sequence[str]) -> None:
         "htmlcov",
         "build",
         "dist",
-        "aicsched-demo",
+        "__pycache__",
     )
     caches = [
         cache
