@@ -61,7 +61,7 @@ def _point(problem: Problem, plan: Placement, share: float) -> ParetoPoint:
 
 
 def pareto(
-    problem: Problem, placement: Placement, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.01
+    problem: Problem, placement: Placement, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.02
 ) -> tuple[ParetoPoint, ...]:
     """Plan again with less and less room to wait, down to none.
 
