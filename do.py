@@ -91,7 +91,7 @@ ADVICE = (
     ),
     (
         ("No matching distribution", "no wheels with a matching"),
-        "A locked package has no wheel for this Python and machine: use Python 3.11 to 3.13 on 64 bits.",
+        "A locked package has no wheel for this Python and machine: use Python 3.11 on 64 bits.",
     ),
 )
 # Several processes compile faster than the installer's one. Packages' own tests are half of all code and

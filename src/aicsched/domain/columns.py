@@ -56,7 +56,7 @@ def _utc_seconds(column: Any, where: str) -> NDArray[np.datetime64]:  # noqa: AN
         raise SlotError(msg, hint="round them to whole seconds", value=where) from error
     values, filled = _values(whole, pa.int64(), np.int64)
     times = values.astype("datetime64[s]")
-    times[~filled] = np.datetime64("NaT")
+    times[~filled] = np.datetime64("NaT", "s")
     return times
 
 
