@@ -192,3 +192,10 @@ def test_a_fleet_without_forecastable_zone_names_the_nearest(run: Run, files: Pa
 def test_the_sample_queue_is_planned_without_files(run: Run) -> None:
     facts = as_json(run("plan", "--json", "--out", "out"))
     assert facts["synthetic"] is True
+
+
+def test_a_real_fleet_needs_real_jobs(run: Run, files: Path) -> None:
+    arguments = plan_arguments(files)
+    del arguments[arguments.index("--jobs") : arguments.index("--jobs") + 2]
+    code, _, err = run(*arguments)
+    assert (code, "add --jobs FILE" in err) == (2, True)

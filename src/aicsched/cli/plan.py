@@ -21,8 +21,11 @@ from aicsched.cli.options import (
     planning_time,
 )
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
+from aicsched.errors import InputError
 
 if TYPE_CHECKING:
+    from aicsched.domain.fleet import Fleet
+    from aicsched.domain.job import Job
     from aicsched.workflow import PlanRun
 
 __all__ = ["plan", "print_plan"]
@@ -50,7 +53,7 @@ def plan(
     """Plan a queue of jobs in space and time, with a proof, a ledger and a report."""
     from aicsched.cli.progress import stages
     from aicsched.config import load_settings
-    from aicsched.fleet.jobs_file import check_jobs, read_jobs
+    from aicsched.fleet.jobs_file import check_jobs
     from aicsched.publish import save_plan
     from aicsched.workflow import plan_work, summary
 
@@ -60,12 +63,7 @@ def plan(
         progress("read files")
         source, sites = open_carbon(carbon, column=column, unit=unit, kind=kind), open_fleet(fleet)
         at_s = planning_time(at, sample=not carbon)
-        if jobs is None:
-            from aicsched.fleet.sample_jobs import sample_jobs
-
-            queue = sample_jobs(sites)
-        else:
-            queue = read_jobs(jobs)
+        queue = _queue(jobs, sites)
         check_jobs(queue, sites)
         run = plan_work(
             source, sites, queue, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model,
@@ -79,6 +77,20 @@ def plan(
     print_plan(run)
     for name, path in files.items():
         console().print(f"{name:>9}  {path}")
+
+
+def _queue(path: Path | None, fleet: Fleet) -> tuple[Job, ...]:
+    if path is not None:
+        from aicsched.fleet.jobs_file import read_jobs
+
+        return read_jobs(path)
+    if not fleet.synthetic:
+        # Made-up jobs on a real fleet would give a real-looking number.
+        msg = "no jobs were given for this fleet"
+        raise InputError(msg, hint="add --jobs FILE (see `aicsched schema jobs`)")
+    from aicsched.fleet.sample_jobs import sample_jobs
+
+    return sample_jobs(fleet)
 
 
 def print_plan(run: PlanRun) -> None:
