@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
+from aicsched.domain.forecast import Forecast
 from aicsched.errors import ForecastError, NotFitted, SignalGap, SlotError, TooLittleHistory
-from aicsched.slots import format_time
+from aicsched.slots import SlotGrid, format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
-    from aicsched.domain.forecast import Forecast
     from aicsched.forecast.weather import WeatherVintages
 
 __all__ = ["DAY_S", "FLOOR_G_PER_KWH", "LEVELS", "Covariates", "Forecaster", "History", "need", "prepare"]
@@ -152,6 +154,52 @@ class History:
         """Return what a reader of a forecast must know of its history."""
         filled = int(len(self.known) - self.known.sum())
         return (f"gaps-filled:{filled}",) if filled else ()
+
+    def forecast(
+        self,
+        issue_time_s: int,
+        centre: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        *,
+        levels: Sequence[float],
+        model: str,
+        flags: tuple[str, ...] = (),
+    ) -> Forecast:
+        """Return what a model foresaw in log space as a forecast of this zone.
+
+        Parameters
+        ----------
+        issue_time_s : int
+            Seconds since the epoch.
+        centre : ndarray, shape (h,)
+            Logarithm of the expected intensity.
+        spread : ndarray, shape (len(levels), h)
+            Quantiles of the residuals, added to the centre.
+        levels : sequence of float
+            Quantile levels.
+        model : str
+            Name of the model.
+        flags : tuple of str
+            Added to the history's own.
+
+        Returns
+        -------
+        Forecast
+            Over the `h` slots from the issue time on.
+        """
+        return Forecast(
+            grid_zone=self.series.grid_zone,
+            kind=self.series.kind,
+            slots=SlotGrid(issue_time_s, self.series.slots.step_s, len(centre)),
+            issue_time_s=issue_time_s,
+            mean_g_per_kwh=np.exp(centre),
+            levels=tuple(levels),
+            quantiles_g_per_kwh=np.exp(centre + spread),
+            model=model,
+            source=self.series.source,
+            flags=self.flags() + flags,
+            synthetic=self.series.synthetic,
+        )
 
 
 def _filled(values: NDArray[np.float64], per_day: int) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
-from aicsched.domain.forecast import Forecast
 from aicsched.errors import SignalGap
 from aicsched.forecast.base import LEVELS, Covariates, History, need, prepare
 from aicsched.forecast.intervals import debiased, residual_quantiles
@@ -26,7 +25,7 @@ from aicsched.forecast.models.features import (
     weather_table,
 )
 from aicsched.forecast.models.regression import Regression, learn
-from aicsched.slots import SlotGrid, format_time
+from aicsched.slots import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.forecast import Forecast
 
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -202,18 +202,8 @@ class LogRidge:
         centre, spread = centre[:horizon], spread[:, :horizon]
         offered = self._covariates is not None and self._covariates.weather is not None
         unused = tuple(f"weather-unused:d{day + 1}" for day in range(days) if offered and not used[day])
-        return Forecast(
-            grid_zone=history.series.grid_zone,
-            kind=history.series.kind,
-            slots=SlotGrid(issue_time_s, history.series.slots.step_s, horizon),
-            issue_time_s=issue_time_s,
-            mean_g_per_kwh=np.exp(centre),
-            levels=tuple(self.levels),
-            quantiles_g_per_kwh=np.exp(centre + spread),
-            model=self.name,
-            source=history.series.source,
-            flags=history.flags() + unused,
-            synthetic=history.series.synthetic,
+        return history.forecast(
+            issue_time_s, centre, spread, levels=self.levels, model=self.name, flags=unused
         )
 
     def _foreseen(self, history: History, origin: int, days: int) -> tuple[Array, Array, list[bool]]:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
-from aicsched.domain.forecast import Forecast
 from aicsched.forecast.base import DAY_S, LEVELS, Covariates, History, need, prepare
 from aicsched.forecast.intervals import residual_quantiles
 from aicsched.forecast.kernels import SMOOTH
-from aicsched.slots import SlotGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.forecast import Forecast
 
     Array = NDArray[np.float64]
 
@@ -161,19 +160,7 @@ class SeasonalProfile:
             [residual_quantiles(_residuals(state, period, day), self.levels, age=day + 1) for day in days],
             axis=1,
         )[:, :horizon]
-        return Forecast(
-            grid_zone=history.series.grid_zone,
-            kind=history.series.kind,
-            slots=SlotGrid(issue_time_s, history.series.slots.step_s, horizon),
-            issue_time_s=issue_time_s,
-            mean_g_per_kwh=np.exp(centre),
-            levels=tuple(self.levels),
-            quantiles_g_per_kwh=np.exp(centre + spread),
-            model=self.name,
-            source=history.series.source,
-            flags=history.flags(),
-            synthetic=history.series.synthetic,
-        )
+        return history.forecast(issue_time_s, centre, spread, levels=self.levels, model=self.name)
 
 
 def _smoothed(history: History, horizon: int) -> _State:
