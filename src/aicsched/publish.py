@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.decision import Decision
+    from aicsched.domain.fleet import Fleet
     from aicsched.domain.score import ScoreCard
     from aicsched.forecast.backtest import BacktestResult
     from aicsched.recycle.recommend import Recommendation
@@ -81,6 +82,15 @@ def _accuracy_rows(accuracy: BacktestResult) -> tuple[AccuracyRow, ...]:
 
 def _candidates(cards: Sequence[ScoreCard]) -> tuple[Candidate, ...]:
     return tuple(Candidate(card=card, sentence=explain(card)) for card in cards)
+
+
+def _one_a_region(cards: Sequence[ScoreCard], fleet: Fleet) -> list[ScoreCard]:
+    """Keep the first card of each region: twins in one rack tell a reader nothing new."""
+    home = {node.name: node.region for node in fleet.nodes}
+    first: dict[str, ScoreCard] = {}
+    for card in cards:
+        first.setdefault(home.get(card.candidate, card.candidate), card)
+    return list(first.values())
 
 
 def _recycle_row(item: Recommendation) -> dict[str, str]:
@@ -151,8 +161,8 @@ def report_data(
         if accuracy
         else "",
         pareto=pareto(run.problem, run.placement),
-        best=_candidates(ranked[:3]),
-        worst=_candidates(ranked[-2:]),
+        best=_candidates(_one_a_region(ranked, run.fleet)[:3]),
+        worst=_candidates(_one_a_region(ranked[::-1], run.fleet)[:2]),
         backends=_candidates(backends),
         recycle=tuple(_recycle_row(item) for item in recycle if item.disposition != "keep"),
         notes=run.notes,

@@ -14,6 +14,7 @@ import pytest
 
 import aicsched as ac
 from aicsched.errors import InputError, LedgerCorrupt, OutputError, SlotError
+from aicsched.publish import report_data
 from aicsched.workflow import summary
 
 
@@ -118,3 +119,14 @@ def test_importing_is_light() -> None:
 def test_names_that_do_not_exist_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ac.nothing  # noqa: B018
+
+
+def test_a_report_names_one_candidate_a_region(run: ac.PlanRun) -> None:
+    nodes = ac.score_nodes(ac.Request(vcpus=8, duration_s=14_400), run.fleet, run.forecasts, start_s=run.at_s)
+    data = report_data(run, nodes=nodes)
+    home = {node.name: node.region for node in run.fleet.nodes}
+    best, worst = ([item.card for item in part] for part in (data.best, data.worst))
+    assert len({home[card.candidate] for card in best}) == len(best) == 3
+    assert len({home[card.candidate] for card in worst}) == len(worst) == 2
+    assert best[0] == nodes[0]
+    assert worst[0] == [card for card in nodes if card.feasible][-1]
