@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from aicsched.account.decisions import job_energy_kwh
 from aicsched.errors import Infeasible, InputError, SlotError
 from aicsched.forecast import forecast_zones
 from aicsched.place.check import check
@@ -191,8 +192,7 @@ def realised_g(
         if picked[-1] >= len(actual.slots):
             return None
         mean_g_per_kwh = float(actual.values_g_per_kwh[picked].mean())
-        energy_kwh = job.vcpus * region.power_w_per_vcpu / 1000.0 * region.pue * job.duration_s / HOUR_S
-        total_g += energy_kwh * mean_g_per_kwh + row.transfer_g
+        total_g += job_energy_kwh(job, region) * mean_g_per_kwh + row.transfer_g
     return total_g if total_g == total_g else None  # noqa: PLR0124 - a NaN slot makes the sum unknown
 
 
