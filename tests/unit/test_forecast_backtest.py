@@ -15,6 +15,7 @@ from aicsched.domain.forecast import Forecast
 from aicsched.errors import ConfigError, SlotError, TooLittleHistory
 from aicsched.forecast import backtest as module
 from aicsched.forecast.backtest import backtest
+from aicsched.forecast.base import Covariates
 from aicsched.forecast.weather import read_weather
 from aicsched.slots import HOUR_S, SlotGrid, parse_time
 
@@ -232,9 +233,10 @@ def test_real_grids_are_foreseen_as_measured(shared_data: Path) -> None:
     weather = read_weather(
         [str(shared_data / "data" / "carbon" / f"ccast13_wx96_{zone}.parquet") for zone in zones]
     )
+    offered = {zone: Covariates(weather=item) for zone, item in weather.items()}
     times = {"start_s": parse_time("2021-04-01T00:00Z"), "end_s": parse_time("2021-05-15T00:00Z")}
     made = {name: backtest(series, model=name, **times).as_dict()["mean"] for name in ("seasonal", "ridge")}
-    made["weather"] = backtest(series, model="ridge", **times, weather=weather).as_dict()["mean"]
+    made["weather"] = backtest(series, model="ridge", **times, covariates=offered).as_dict()["mean"]
     error = {name: float(np.mean(item["mape"])) for name, item in made.items()}
     assert error["weather"] < 0.75 * error["ridge"]
     assert error["ridge"] < 0.95 * error["seasonal"]

@@ -12,6 +12,8 @@ import pytest
 from aicsched import testing
 from aicsched.errors import AicschedError, ConfigError, SignalGap, SlotError
 from aicsched.forecast import forecast_zones, make_forecaster
+from aicsched.forecast.base import Covariates
+from aicsched.forecast.weather import WeatherVintages
 from aicsched.slots import HOUR_S, SlotGrid
 
 
@@ -24,6 +26,21 @@ def test_each_zone_gets_its_forecast_on_the_slots_asked_for() -> None:
         assert (item.grid_zone, item.slots, item.model) == (name, SlotGrid(at_s, HOUR_S, 48), "ridge")
         assert item.synthetic
     assert not np.array_equal(made["DE"].mean_g_per_kwh, made["SE"].mean_g_per_kwh)
+
+
+def test_covariates_reach_the_zone_that_they_are_given_for() -> None:
+    series = {name: testing.example_series(zone=name) for name in ("DE", "SE")}
+    old = WeatherVintages(
+        variables=("wind_speed",),
+        issue_times_s=np.array([0]),
+        step_h=3,
+        values=np.ones((1, 1, 8)),
+        source="s",
+    )
+    offered = {"SE": Covariates(weather=old)}
+    at_s = series["DE"].slots.end_s
+    made = forecast_zones(series, at_s=at_s, horizon=24, model="ridge", covariates=offered)
+    assert {name: item.flags for name, item in made.items()} == {"DE": (), "SE": ("weather-unused:d1",)}
 
 
 def test_late_data_are_bridged_up_to_six_hours_and_flagged() -> None:

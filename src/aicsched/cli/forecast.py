@@ -114,6 +114,7 @@ def backtest(
     """Measure a forecaster on the past: rolling origins, accuracy, coverage and scheduling regret."""
     from aicsched.config import load_settings
     from aicsched.forecast.backtest import backtest as run
+    from aicsched.forecast.base import Covariates
     from aicsched.forecast.weather import read_weather
     from aicsched.slots import parse_time
 
@@ -126,7 +127,7 @@ def backtest(
         start_s=parse_time(start),
         end_s=parse_time(end),
         horizon=settings.horizon_h,
-        weather=read_weather(weather) if weather else None,
+        covariates={name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
         jobs=jobs,
     )
     payload = result.as_dict()

@@ -13,7 +13,7 @@ import numpy as np
 
 from aicsched.errors import ConfigError, SlotError
 from aicsched.forecast import metrics
-from aicsched.forecast.base import DAY_S, LEVELS, Covariates
+from aicsched.forecast.base import DAY_S, LEVELS
 from aicsched.forecast.intervals import AdaptiveBand
 from aicsched.forecast.zones import AUTO, make_forecaster
 from aicsched.slots import HOUR_S, format_time
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.forecast import Forecast
-    from aicsched.forecast.weather import WeatherVintages
+    from aicsched.forecast.base import Covariates
 
     Array = NDArray[np.float64]
 
@@ -208,7 +208,7 @@ class _Run(NamedTuple):
     cpu_s: float
 
 
-def _forecasts(series: CarbonSeries, weather: WeatherVintages | None, plan: _Plan) -> _Run:
+def _forecasts(series: CarbonSeries, covariates: Covariates | None, plan: _Plan) -> _Run:
     forecaster = make_forecaster(plan.model, levels=plan.levels)
     per_day = DAY_S // series.slots.step_s
     band = AdaptiveBand(-(-plan.horizon // per_day), per_day)
@@ -219,7 +219,7 @@ def _forecasts(series: CarbonSeries, weather: WeatherVintages | None, plan: _Pla
         history = series.before(issue_s)
         learns = fitted_s < 0 or issue_s - fitted_s >= plan.refit_days * DAY_S
         if learns:
-            forecaster.fit(history, covariates=Covariates(weather=weather))
+            forecaster.fit(history, covariates=covariates)
             fits, fitted_s = fits + 1, issue_s
         else:
             forecaster.update(history)
@@ -234,8 +234,8 @@ def _forecasts(series: CarbonSeries, weather: WeatherVintages | None, plan: _Pla
     return _Run(np.stack(actual), np.stack(means), np.stack(low), np.stack(high), fits, fit_cpu_s, cpu_s)
 
 
-def _zone(series: CarbonSeries, weather: WeatherVintages | None, plan: _Plan) -> ZoneResult:
-    run = _forecasts(series, weather, plan)
+def _zone(series: CarbonSeries, covariates: Covariates | None, plan: _Plan) -> ZoneResult:
+    run = _forecasts(series, covariates, plan)
     per_day = DAY_S // series.slots.step_s
     scale = metrics.seasonal_step(series.before(plan.start_s).values_g_per_kwh, per_day)
     by_day: dict[str, list[float]] = {name: [] for name in _BY_LEAD_DAY}
@@ -324,7 +324,7 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
     horizon: int = 96,
     every_h: int = 24,
     refit_days: int = REFIT_DAYS,
-    weather: Mapping[str, WeatherVintages] | None = None,
+    covariates: Mapping[str, Covariates] | None = None,
     levels: Sequence[float] = LEVELS,
     jobs: int = 1,
     progress: Callable[[str], None] = lambda _zone: None,
@@ -348,8 +348,8 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
         Hours between issue times.
     refit_days : int
         Days between learnings; in between the weights stay and the data are new.
-    weather : mapping of str to WeatherVintages, optional
-        Weather forecasts as they were issued, per zone.
+    covariates : mapping of str to Covariates, optional
+        What the model may know beside the intensities, per zone; zones may be left out.
     levels : sequence of float
         Quantile levels, with 0.1 and 0.9 among them.
     jobs : int
@@ -375,7 +375,7 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
     plan = _Plan(model, start_s, end_s, horizon, every_h * HOUR_S, refit_days, tuple(levels))
     _refuse(series, plan)
     make_forecaster(model, levels=plan.levels)
-    offered = weather or {}
+    offered = covariates or {}
     results: dict[str, ZoneResult] = {}
     if jobs == 1:
         for zone, item in series.items():

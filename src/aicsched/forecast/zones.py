@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import ConfigError, SignalGap, SlotError, did_you_mean
-from aicsched.forecast.base import LEVELS, Covariates
+from aicsched.forecast.base import LEVELS
 from aicsched.forecast.models.auto import AutoForecaster
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.forecast import Forecast
-    from aicsched.forecast.base import Forecaster
-    from aicsched.forecast.weather import WeatherVintages
+    from aicsched.forecast.base import Covariates, Forecaster
 
 __all__ = ["AUTO", "forecast_zones", "make_forecaster"]
 
@@ -70,7 +69,7 @@ def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaste
 
 
 def _one(
-    forecaster: Forecaster, series: CarbonSeries, *, at_s: int, horizon: int, covariates: Covariates
+    forecaster: Forecaster, series: CarbonSeries, *, at_s: int, horizon: int, covariates: Covariates | None
 ) -> Forecast:
     step_s = series.slots.step_s
     if (at_s - series.slots.start_s) % step_s:
@@ -103,7 +102,7 @@ def forecast_zones(
     horizon: int,
     model: str = AUTO,
     levels: Sequence[float] = LEVELS,
-    weather: Mapping[str, WeatherVintages] | None = None,
+    covariates: Mapping[str, Covariates] | None = None,
 ) -> dict[str, Forecast]:
     """Forecast several grid zones from one time on.
 
@@ -121,8 +120,8 @@ def forecast_zones(
         ``auto`` takes ``ridge``, and ``seasonal`` where a history is too short for it.
     levels : sequence of float
         Quantile levels, rising.
-    weather : mapping of str to WeatherVintages, optional
-        Weather forecasts as they were issued, per zone.
+    covariates : mapping of str to Covariates, optional
+        What the model may know beside the intensities, per zone; zones may be left out.
 
     Returns
     -------
@@ -142,14 +141,14 @@ def forecast_zones(
     >>> made["DE"].model, len(made["DE"].slots)
     ('ridge', 24)
     """
-    offered = weather or {}
+    offered = covariates or {}
     return {
         zone: _one(
             make_forecaster(model, levels=levels),
             item,
             at_s=at_s,
             horizon=horizon,
-            covariates=Covariates(weather=offered.get(zone)),
+            covariates=offered.get(zone),
         )
         for zone, item in series.items()
     }
