@@ -16,6 +16,7 @@ import numpy as np
 from aicsched.account.decisions import job_energy_kwh
 from aicsched.errors import Infeasible, InputError, SlotError
 from aicsched.forecast import forecast_zones
+from aicsched.forecast.issue import newest_issue_s
 from aicsched.place.check import check
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
@@ -120,7 +121,7 @@ def _planning_grid(
     series: Mapping[str, CarbonSeries], at_s: int | None, horizon_h: float
 ) -> tuple[SlotGrid, tuple[str, ...]]:
     first = next(iter(series.values())).slots
-    known_end_s = min(item.slots.end_s for item in series.values())
+    known_end_s = newest_issue_s(series.values())
     wanted_s = known_end_s if at_s is None else at_s
     start_s = first.start_s - (first.start_s - wanted_s) // first.step_s * first.step_s
     if start_s > known_end_s:

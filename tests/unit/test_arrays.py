@@ -143,7 +143,7 @@ def test_shuffled_rows_give_the_same_series_and_stay_shuffled() -> None:
         (lambda f: f.assign(value_g_per_kwh=["a", "b", "c", "d"]), UnitError, "is no number"),
         (lambda f: f.assign(value_g_per_kwh=-1.0), SignalInvalid, "can't be true"),
         (lambda f: f.assign(valid_time=f["valid_time"].iloc[0]), SignalInvalid, "two different values"),
-        (lambda f: f.assign(quality="good"), InputError, "'good' is no quality"),
+        (lambda f: f.assign(quality="good"), InputError, "'good' in column 'quality' can't be"),
         (
             lambda f: f.assign(kind="mean"),
             InputError,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from aicsched.domain.carbon import Quality
 from aicsched.errors import (
     BAD_INPUT,
     AicschedError,
@@ -83,13 +84,35 @@ def test_a_right_unit_makes_the_same_file_readable(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, LEVELS, rtol=1e-12)
 
 
+@pytest.mark.parametrize("value", [-1, 2500.1, "inf", "-inf"])
+def test_a_negative_or_absurd_intensity_is_taken_out_and_counted(tmp_path: Path, value: object) -> None:
+    rows = [(when, value if hour == 30 else 400) for hour, when in enumerate(HOURS)]
+    source = FileCarbon([carbon(tmp_path, rows)])
+    series = source.read("DE")
+    assert np.flatnonzero(np.isnan(series.values_g_per_kwh)).tolist() == [30]
+    assert np.asarray(series.quality)[30] == Quality.QUARANTINED
+    assert source.notes("DE")[0] == "quarantined:1"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(-1, "-1 g/kWh"), (2500.1, "2500.1 g/kWh"), ("inf", "inf g/kWh"), ("-inf", "-inf")]
 )
-def test_negative_or_absurd_intensity(tmp_path: Path, value: object, shown: str) -> None:
-    rows = [(when, value if hour == 30 else 400) for hour, when in enumerate(HOURS)]
+def test_more_than_a_few_absurd_intensities_are_a_wrong_unit(
+    tmp_path: Path, value: object, shown: str
+) -> None:
+    rows = [(when, value if hour in (30, 31, 40) else 400) for hour, when in enumerate(HOURS)]
     file = carbon(tmp_path, rows)
     refused(SignalInvalid, lambda: FileCarbon([file]), shown, "2021-01-02T06:00Z", "DE.csv", "0..2500 g/kWh")
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+@pytest.mark.parametrize("rows", [slice(10, 20), slice(0, 9), slice(40, 48), slice(5, 40, 7)])
+def test_rows_in_another_unit_are_refused(tmp_path: Path, factor: float, rows: slice) -> None:
+    other = set(range(48)[rows])
+    mixed = [(when, LEVELS[hour] * (factor if hour in other else 1)) for hour, when in enumerate(HOURS)]
+    first = HOURS[min(other)]
+    file = carbon(tmp_path, mixed)
+    refused(SignalInvalid, lambda: FileCarbon([file]), f"{len(other)} of 48", "another unit", first)
 
 
 def test_the_limits_themselves_are_true(tmp_path: Path) -> None:
@@ -123,7 +146,7 @@ def test_one_gap_in_a_short_file_does_not_change_its_step(tmp_path: Path) -> Non
 
 
 def test_duplicate_slots_that_differ(tmp_path: Path) -> None:
-    rows: list[tuple[str, object]] = [*zip(HOURS, LEVELS, strict=True), (HOURS[7], 1)]
+    rows: list[tuple[str, object]] = [*zip(HOURS, LEVELS, strict=True), (HOURS[7], 99)]
     refused(
         SignalInvalid,
         lambda: FileCarbon([carbon(tmp_path, rows)]),
@@ -149,10 +172,19 @@ def test_unsorted_rows_are_sorted_and_say_so(tmp_path: Path) -> None:
 
 
 def test_irregular_times(tmp_path: Path) -> None:
-    rows: list[tuple[str, object]] = [*zip(HOURS, LEVELS, strict=True), ("2021-01-01T05:20Z", 400)]
+    rows: list[tuple[str, object]] = [("2021-01-01T00:00Z", 400), ("2021-01-01T03:00Z", 400)]
+    rows += [("2021-01-01T06:00Z", 400), ("2021-01-01T08:00Z", 400), ("2021-01-01T12:00Z", 400)]
     refused(
-        SlotError, lambda: FileCarbon([carbon(tmp_path, rows)]), "2021-01-01T05:20Z is off the grid of 3600 s"
+        SlotError, lambda: FileCarbon([carbon(tmp_path, rows)]), "2021-01-01T08:00Z is off the grid of 10800"
     )
+
+
+def test_a_stray_row_among_hours_makes_them_hourly_means_and_says_so(tmp_path: Path) -> None:
+    rows: list[tuple[str, object]] = [*zip(HOURS, LEVELS, strict=True), ("2021-01-01T05:20Z", 465)]
+    source = FileCarbon([carbon(tmp_path, rows)])
+    wanted = [*LEVELS[:5], LEVELS[5] / 3 + 465 * 2 / 3, *LEVELS[6:]]
+    np.testing.assert_allclose(source.read("DE").values_g_per_kwh, wanted)
+    assert source.notes("DE") == ("sorted", "resampled:3600")
 
 
 def test_unknown_zone_names_the_nearest_three(tmp_path: Path) -> None:

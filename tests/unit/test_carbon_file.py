@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aicsched.domain.carbon import IntensityKind, Quality
-from aicsched.errors import InputError, SignalGap, SignalInvalid, SlotError, UnitError, UnknownZone
+from aicsched.errors import InputError, SlotError, UnitError, UnknownZone
 from aicsched.signals.carbon.file import FileCarbon
 from aicsched.slots import SlotGrid, parse_time
 
@@ -257,9 +257,10 @@ class TestRecordedData:
             source.read("FPL").slots.starts_s()[first] == parse_time("2022-01-28T00:00Z") + first % 24 * 3600
         )
 
-    def test_a_year_that_is_missing_is_too_much(self, shared_data: Path) -> None:
-        with pytest.raises(SignalGap, match="8760 of 26304 slots are missing"):
-            FileCarbon([shared_data / "data" / "carbon" / "eci_SE.parquet"], column="ci_lifecycle")
+    def test_a_first_year_that_is_missing_is_no_gap(self, shared_data: Path) -> None:
+        source = FileCarbon([shared_data / "data" / "carbon" / "eci_SE.parquet"], column="ci_lifecycle")
+        assert source.notes("SE") == ("gaps:8760",)
+        assert int(np.argmax(np.isfinite(source.read("SE").values_g_per_kwh))) == 8760
 
     @pytest.mark.parametrize("country", ["ger", "gb", "fr"])
     def test_naive_times_are_refused(self, shared_data: Path, country: str) -> None:
@@ -273,9 +274,22 @@ class TestRecordedData:
         source = FileCarbon([self._localised(shared_data, tmp_path, country)])
         assert source.read(country).slots.step_s == step_s
 
-    def test_a_series_that_changes_its_step_is_refused(self, shared_data: Path, tmp_path: Path) -> None:
-        with pytest.raises((SlotError, SignalGap)):
-            FileCarbon([self._localised(shared_data, tmp_path, "gb")])
+    def test_a_series_that_changes_its_step_becomes_hourly_means(
+        self, shared_data: Path, tmp_path: Path
+    ) -> None:
+        pd = pytest.importorskip("pandas")
+        file = self._localised(shared_data, tmp_path, "gb")
+        source = FileCarbon([file])
+        series = source.read("gb")
+        assert series.slots.step_s == 3600
+        assert source.notes("gb")[0] == "resampled:3600"
+        # Where all rows of an hour lie in equal steps, a plain mean of them is the oracle.
+        raw = pd.read_parquet(file).set_index("time")["ci"].astype(float)
+        hours = raw.resample("h").agg(["mean", "count"])
+        even = hours["count"].isin([2, 4]).to_numpy()
+        got = pd.Series(series.values_g_per_kwh, pd.to_datetime(series.slots.starts_s(), unit="s", utc=True))
+        assert even.mean() > 0.99
+        np.testing.assert_allclose(got.to_numpy()[even], hours["mean"].to_numpy()[even], rtol=1e-9)
 
     @staticmethod
     def _localised(shared_data: Path, tmp_path: Path, country: str) -> Path:
@@ -295,9 +309,3 @@ def test_an_unknown_zone_brings_the_three_nearest(tmp_path: Path) -> None:
         FileCarbon([file]).read("D")
     with pytest.raises(UnknownZone):
         FileCarbon([file]).notes("D")
-
-
-def test_a_single_absurd_value_is_named_with_its_time(tmp_path: Path) -> None:
-    file = table(tmp_path / "DE.csv", {"time": stamps(4), "ci": [400, 410, 99999, 420]})
-    with pytest.raises(SignalInvalid, match=r"DE: 99999 g/kWh at 2021-01-01T02:00Z can't be true"):
-        FileCarbon([file])

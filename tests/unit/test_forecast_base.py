@@ -70,7 +70,7 @@ def test_an_hour_that_is_never_known_gets_the_mean() -> None:
 @pytest.mark.parametrize(
     ("holes", "words"),
     [
-        ((slice(0, 100),), "100 of 240 slots of the history are missing"),
+        ((slice(0, 240),), "168 of 168 slots of the last week"),
         ((slice(150, 195),), "45 of 168 slots of the last week"),
         ((slice(233, 240),), "7 of 24 slots of the last day"),
     ],
@@ -84,6 +84,36 @@ def test_a_long_gap_far_back_is_no_reason_to_refuse_but_teaches_nothing() -> Non
     made = prepare(holed(60, slice(480, 480 + 5 * 24)), min_days=21, model="m")
     origins = np.array([10 * 24, 20 * 24, 30 * 24])
     assert made.teaching(origins, 0, 96).tolist() == [True, False, True]
+
+
+def test_of_a_history_with_too_many_gaps_the_newest_good_part_is_used() -> None:
+    made = prepare(holed(60, slice(24 * 10, 24 * 10 + 30 * 24 + 5)), min_days=14, model="m")
+    # From day 35 on 125 of 600 slots are missing, from day 34 on more than a quarter is... counted by hand:
+    first = next(day for day in range(60) if max(0, 965 - 24 * day) <= 0.25 * (1440 - 24 * day))
+    assert made.series.slots.start_s == first * 86_400
+    assert made.flags() == (f"gaps-filled:{965 - 24 * first}", f"history-cut:{24 * first}")
+    assert len(made.log_values) == len(made.known) == 1440 - 24 * first
+
+
+def test_a_history_starts_with_its_first_known_day() -> None:
+    made = prepare(holed(30, slice(0, 24 * 3 + 2)), min_days=14, model="m")
+    assert made.series.slots.start_s == 3 * 86_400
+    assert made.flags() == ("gaps-filled:2", "history-cut:72")
+
+
+def test_what_is_cut_leaves_too_little() -> None:
+    with pytest.raises(TooLittleHistory, match="m needs 14 days of history, there are 10"):
+        prepare(holed(30, slice(0, 24 * 20)), min_days=14, model="m")
+
+
+def test_dropouts_are_foreseen_instead_of_believed() -> None:
+    values = np.array(example_series(days=10).values_g_per_kwh)
+    clean = prepare(series(values), min_days=2, model="m")
+    values[100:103] = [0.0, 0.4, 0.0]
+    made = prepare(series(values), min_days=2, model="m")
+    assert made.flags() == ("gaps-filled:3", "dropouts:3")
+    np.testing.assert_allclose(made.log_values, clean.log_values, atol=0.3)
+    assert made.series.values_g_per_kwh[100] == 0  # the fact itself stays
 
 
 def test_short_histories_are_refused_by_name() -> None:

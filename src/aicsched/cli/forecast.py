@@ -12,7 +12,9 @@ from aicsched.cli.options import (
     Column,
     Horizon,
     Kind,
+    Lag,
     Model,
+    TimeZone,
     Unit,
     open_carbon,
     planning_time,
@@ -50,6 +52,8 @@ def forecast(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     zone: Zones = None,
     at: At = None,
     horizon: Horizon = None,
@@ -62,7 +66,7 @@ def forecast(
     from aicsched.slots import format_time
 
     settings = load_settings(config, horizon_h=horizon, model=model)
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     at_s = planning_time(at, sample=not carbon)
     zones = zone or list(source.zones())
     _, made = zone_forecasts(source, zones, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model)
@@ -81,6 +85,9 @@ def forecast(
     issue = format_time(next(iter(made.values())).issue_time_s)
     title = f"Forecast of {settings.horizon_h} h from {issue} [g/kWh]"
     print_table(title, ("zone", "mean", "cleanest slot (80 % band)", "when", "model"), rows)
+    for name, item in made.items():
+        if item.flags:
+            console().print(f"[dim]{name}: {', '.join(item.flags)}[/dim]")
     _say_synthetic(synthetic=any(item.synthetic for item in made.values()))
 
 
@@ -96,6 +103,8 @@ def backtest(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     zone: Zones = None,
     weather: Annotated[
         list[str] | None,
@@ -119,7 +128,7 @@ def backtest(
     from aicsched.slots import parse_time
 
     settings = load_settings(config, horizon_h=horizon, model=model)
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     series = {name: source.read(name) for name in zone or source.zones()}
     result = run(
         series,

@@ -23,7 +23,9 @@ __all__ = [
     "FleetFile",
     "Horizon",
     "Kind",
+    "Lag",
     "Model",
+    "TimeZone",
     "Unit",
     "open_carbon",
     "open_fleet",
@@ -45,6 +47,14 @@ Unit = Annotated[
     str | None, typer.Option("--unit", help="Unit of the intensity, e.g. kg/MWh (default g/kWh).")
 ]
 Kind = Annotated[str | None, typer.Option("--kind", help="average or marginal.")]
+TimeZone = Annotated[
+    str | None,
+    typer.Option("--time-zone", metavar="ZONE", help="Clock of times without an offset, e.g. Europe/Berlin."),
+]
+Lag = Annotated[
+    float,
+    typer.Option("--lag", metavar="H", min=0, help="How long after its hour an intensity is known [h]."),
+]
 FleetFile = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")
 ]
@@ -60,7 +70,13 @@ Model = Annotated[
 
 
 def open_carbon(
-    files: list[str] | None, *, column: str | None = None, unit: str | None = None, kind: str | None = None
+    files: list[str] | None,
+    *,
+    column: str | None = None,
+    unit: str | None = None,
+    kind: str | None = None,
+    time_zone: str | None = None,
+    lag_h: float = 0.0,
 ) -> CarbonSource:
     """Open the user's carbon files, or the embedded sample when none is given.
 
@@ -68,8 +84,10 @@ def open_carbon(
     ----------
     files : list of str or None
         Paths, or ``ZONE=PATH``.
-    column, unit, kind : str, optional
+    column, unit, kind, time_zone : str, optional
         As for `FileCarbon`.
+    lag_h : float
+        Availability lag of the intensities [h].
 
     Returns
     -------
@@ -82,6 +100,7 @@ def open_carbon(
         A file can't be used.
     """
     from aicsched.domain.carbon import IntensityKind
+    from aicsched.slots import HOUR_S
 
     if kind is not None and kind not in set(IntensityKind):
         msg = f"'{kind}' is no kind of intensity"
@@ -90,7 +109,14 @@ def open_carbon(
     if files:
         from aicsched.signals.carbon.file import FileCarbon
 
-        return FileCarbon(files, column=column, unit=unit, kind=chosen)
+        return FileCarbon(
+            files,
+            column=column,
+            unit=unit,
+            kind=chosen,
+            time_zone=time_zone,
+            availability_lag_s=round(lag_h * HOUR_S),
+        )
     from aicsched.signals.carbon.sample import SampleCarbon
 
     return SampleCarbon(kind=chosen or IntensityKind.AVERAGE)
@@ -183,13 +209,16 @@ def zone_forecasts(
         A zone is unknown or can't be forecast.
     """
     from aicsched.forecast import forecast_zones
+    from aicsched.forecast.issue import newest_issue_s
     from aicsched.slots import HOUR_S
 
     series = {zone: carbon.read(zone) for zone in zones}
-    issue_s = min(item.slots.end_s for item in series.values()) if at_s is None else at_s
-    step_s = max(item.slots.step_s for item in series.values())
-    history = {zone: item.before(issue_s) for zone, item in series.items()}
-    return series, forecast_zones(history, at_s=issue_s, horizon=horizon_h * HOUR_S // step_s, model=model)
+    issue_s = newest_issue_s(series.values()) if at_s is None else at_s
+    made: dict[str, Forecast] = {}
+    for zone, item in series.items():
+        slots = horizon_h * HOUR_S // item.slots.step_s
+        made |= forecast_zones({zone: item}, at_s=issue_s, horizon=slots, model=model)
+    return series, made
 
 
 def open_telemetry(path: str | None, fleet: Fleet) -> Telemetry:

@@ -14,7 +14,9 @@ from aicsched.cli.options import (
     FleetFile,
     Horizon,
     Kind,
+    Lag,
     Model,
+    TimeZone,
     Unit,
     open_carbon,
     open_fleet,
@@ -40,6 +42,8 @@ def plan(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     fleet: FleetFile = None,
     at: At = None,
     horizon: Horizon = None,
@@ -61,7 +65,10 @@ def plan(
     folder = output_folder(out)
     with stages(quiet=as_json) as progress:
         progress("read files")
-        source, sites = open_carbon(carbon, column=column, unit=unit, kind=kind), open_fleet(fleet)
+        source, sites = (
+            open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag),
+            open_fleet(fleet),
+        )
         at_s = planning_time(at, sample=not carbon)
         queue = _queue(jobs, sites)
         check_jobs(queue, sites)

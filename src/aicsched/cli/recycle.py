@@ -13,6 +13,7 @@ from aicsched.cli.options import (
     Column,
     FleetFile,
     Kind,
+    TimeZone,
     Unit,
     open_carbon,
     open_fleet,
@@ -44,6 +45,7 @@ def recommend(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
     at: At = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the dry-run plan file.")] = None,
     as_json: AsJson = False,
@@ -52,7 +54,10 @@ def recommend(
     from aicsched.recycle.plan_file import write_plan
     from aicsched.workflow import recommend_for
 
-    source, sites = open_carbon(carbon, column=column, unit=unit, kind=kind), open_fleet(fleet)
+    source, sites = (
+        open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone),
+        open_fleet(fleet),
+    )
     seen = open_telemetry(telemetry, sites)
     found = recommend_for(sites, seen, source, now_s=planning_time(at, sample=not carbon))
     files = {"plan": str(write_plan(found, output_folder(out) / "recycle-plan.json"))} if out else {}

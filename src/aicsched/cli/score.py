@@ -13,7 +13,9 @@ from aicsched.cli.options import (
     Column,
     FleetFile,
     Kind,
+    Lag,
     Model,
+    TimeZone,
     Unit,
     open_carbon,
     open_fleet,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aicsched.domain.score import ScoreCard
+    from aicsched.signals.base import CarbonSource
 
 __all__ = ["app", "card_dict"]
 
@@ -108,6 +111,8 @@ def regions(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     fleet: FleetFile = None,
     at: At = None,
     model: Model = None,
@@ -119,7 +124,8 @@ def regions(
     from aicsched.score.regions import score_regions
     from aicsched.score.request import Request
 
-    inputs = _Inputs(carbon, column, unit, kind, fleet, at, model, hours, config)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    inputs = _Inputs(source, fleet, at, model, hours, config, sample=not carbon)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
     cards = score_regions(
         request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights
@@ -137,6 +143,8 @@ def nodes(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     fleet: FleetFile = None,
     telemetry: Telemetry = None,
     at: At = None,
@@ -150,7 +158,8 @@ def nodes(
     from aicsched.score.nodes import score_nodes
     from aicsched.score.request import Request
 
-    inputs = _Inputs(carbon, column, unit, kind, fleet, at, model, hours, config)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    inputs = _Inputs(source, fleet, at, model, hours, config, sample=not carbon)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
     seen = open_telemetry(telemetry, inputs.fleet)
     cards = score_nodes(
@@ -165,6 +174,8 @@ def backends(
     column: Column = None,
     unit: Unit = None,
     kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
     fleet: FleetFile = None,
     at: At = None,
     model: Model = None,
@@ -175,7 +186,8 @@ def backends(
     """Rank quantum, neuromorphic and edge backends, each for its default workload."""
     from aicsched.score.backends import score_backends
 
-    inputs = _Inputs(carbon, column, unit, kind, fleet, at, model, 24.0, config)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    inputs = _Inputs(source, fleet, at, model, 24.0, config, sample=not carbon)
     cards = score_backends(inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights)
     _show("Backends, each for its default workload", cards, top=top, as_json=as_json)
 
@@ -185,25 +197,23 @@ class _Inputs:
 
     def __init__(
         self,
-        carbon: list[str] | None,
-        column: str | None,
-        unit: str | None,
-        kind: str | None,
+        source: CarbonSource,
         fleet: Path | None,
         at: str | None,
         model: str | None,
         hours: float,
         config: Path | None,
+        *,
+        sample: bool,
     ) -> None:
         from aicsched.config import load_settings
         from aicsched.score.request import ScoreWeights
 
         settings = load_settings(config, model=model)
-        source = open_carbon(carbon, column=column, unit=unit, kind=kind)
         self.fleet = open_fleet(fleet)
         zones = sorted({region.grid_zone for region in self.fleet.regions})
         horizon_h = max(24, int(hours) + 1)
-        at_s = planning_time(at, sample=not carbon)
+        at_s = planning_time(at, sample=sample)
         _, self.forecasts = zone_forecasts(
             source, zones, at_s=at_s, horizon_h=horizon_h, model=settings.model
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.domain.carbon import CarbonSeries, IntensityKind, Quality
-from aicsched.domain.regular import lay_on_grid
+from aicsched.domain.tidy import row_qualities, series_from_rows
 from aicsched.errors import InputError, SlotError, UnitError, UnknownZone, did_you_mean
 from aicsched.slots import HOUR_S
 
@@ -164,20 +164,6 @@ def _kind(rows: pd.DataFrame) -> IntensityKind:
     return IntensityKind(said)
 
 
-def _qualities(rows: pd.DataFrame, time_s: NDArray[np.int64]) -> NDArray[np.int8] | None:
-    if "quality" not in rows.columns:
-        return None
-    codes = {item.name.lower(): float(item) for item in Quality}
-    unknown = sorted({str(item) for item in rows["quality"]} - set(codes))
-    if unknown:
-        msg = f"'{unknown[0]}' is no quality"
-        raise InputError(msg, hint=did_you_mean(unknown[0], codes), value=unknown[0])
-    laid = lay_on_grid(
-        time_s, np.array([codes[str(item)] for item in rows["quality"]]), "the frame's quality"
-    )[1]
-    return np.where(np.isnan(laid), float(Quality.MISSING), laid).astype(np.int8)
-
-
 def series_from_frame(
     frame: pd.DataFrame,
     *,
@@ -193,6 +179,8 @@ def series_from_frame(
     frame : DataFrame
         Either as `frame_from_series` writes it, or with times in the index or in
         ``valid_time`` or ``time``; of its columns only the one with the values is needed.
+        ``quality`` or ``estimated`` say what a value is, ``reading_time`` when it was
+        read: of several rows for one slot the newest counts.
     zone : str, optional
         Which grid zone; needed where the frame has no ``grid_zone`` or several.
     column : str
@@ -205,7 +193,7 @@ def series_from_frame(
     Returns
     -------
     CarbonSeries
-        Gaps are NaN, as in the frame.
+        Gaps are NaN, as in the frame, and so is what can't be true.
 
     Raises
     ------
@@ -232,14 +220,20 @@ def series_from_frame(
     except (TypeError, ValueError) as error:
         msg = f"column '{column}' holds what is no number ({error})"
         raise UnitError(msg, hint="convert it to g/kWh in plain numbers", value=column) from error
-    grid, laid, _ = lay_on_grid(time_s, values, f"the frame's zone {name}")
-    return CarbonSeries(
-        grid_zone=name,
+    where = f"the frame's zone {name}"
+    quality = next(
+        (row_qualities(rows[item], item, where) for item in ("quality", "estimated") if item in rows.columns),
+        None,
+    )
+    return series_from_rows(
+        time_s,
+        values,
+        where=where,
+        zone=name,
         kind=kind or _kind(rows),
-        slots=grid,
-        values_g_per_kwh=laid,
         source=source or _only(rows, "source", "frame"),
-        quality=_qualities(rows, time_s),
+        quality=quality,
+        read_s=to_epoch_s(rows["reading_time"]) if "reading_time" in rows.columns else None,
         synthetic=_only(rows, "synthetic", "False") == "True",
     )
 

@@ -14,6 +14,7 @@ from aicsched.slots import format_time
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from aicsched.domain.readings import Readings
     from aicsched.slots import SlotGrid
 
 __all__ = ["MAX_INTENSITY_G_PER_KWH", "CarbonSeries", "IntensityKind", "Quality", "frozen_array"]
@@ -41,6 +42,8 @@ class Quality(IntEnum):
     FORECAST = 2
     STALE = 3
     MISSING = 4
+    QUARANTINED = 5
+    """There was a value that can't be true; it was taken out."""
 
 
 @overload
@@ -88,11 +91,19 @@ class CarbonSeries:
         A `Quality` per slot; by default actual, and missing where NaN.
     synthetic : bool
         True when the values were made up: every output says so.
+    flags : tuple of str
+        What was put in order when it was read, see `Flag`.
+    availability_lag_s : int
+        How long after a slot's end its value comes to be known [s]: `known_at` heeds it.
+    readings : Readings, optional
+        Where values were revised, all of them with their times; `values_g_per_kwh`
+        are the newest ones, and `known_at` goes back.
 
     Raises
     ------
     SignalInvalid
-        Lengths differ, or a value is negative, infinite or above 2,500 g/kWh.
+        Lengths differ, the lag is negative, or a value is negative, infinite or
+        above 2,500 g/kWh.
 
     Examples
     --------
@@ -110,8 +121,14 @@ class CarbonSeries:
     source: str
     quality: NDArray[np.int8] | None = None
     synthetic: bool = False
+    flags: tuple[str, ...] = ()
+    availability_lag_s: int = 0
+    readings: Readings | None = None
 
     def __post_init__(self) -> None:
+        if self.availability_lag_s < 0:
+            msg = f"{self.grid_zone}: an availability lag of {self.availability_lag_s} s looks ahead"
+            raise SignalInvalid(msg, hint="use 0 s or more", value=self.availability_lag_s)
         values = frozen_array(self.values_g_per_kwh)
         if values.shape != (len(self.slots),):
             msg = f"{self.grid_zone}: {values.size} values for {len(self.slots)} slots"
@@ -165,7 +182,7 @@ class CarbonSeries:
         return replace(self, slots=part, values_g_per_kwh=self.values_g_per_kwh[cut], quality=quality)
 
     def before(self, epoch_s: int) -> CarbonSeries:
-        """Return what was known at a time: the slots that ended by then.
+        """Return the slots that ended by a time, whenever their values came to be known.
 
         Parameters
         ----------
@@ -178,3 +195,38 @@ class CarbonSeries:
             Possibly empty.
         """
         return self.window(self.slots.between(self.slots.start_s, epoch_s))
+
+    def known_at(self, epoch_s: int) -> CarbonSeries:
+        """Return what was known at a time, up to the last slot with a value.
+
+        Parameters
+        ----------
+        epoch_s : int
+            Seconds since the epoch.
+
+        Returns
+        -------
+        CarbonSeries
+            Only slots that ended `availability_lag_s` before; of revised values
+            those that had been read by then. Possibly empty.
+
+        Examples
+        --------
+        >>> from aicsched.slots import SlotGrid
+        >>> series = CarbonSeries(grid_zone="DE", kind=IntensityKind.AVERAGE, source="test",
+        ...                       slots=SlotGrid(0, 3600, 4), availability_lag_s=3600,
+        ...                       values_g_per_kwh=[400.0, float("nan"), 380.0, 390.0])
+        >>> series.known_at(3 * 3600).values_g_per_kwh.tolist()
+        [400.0]
+        """
+        past = self.before(epoch_s - self.availability_lag_s)
+        if past.readings is not None:
+            seen = past.readings.until(epoch_s)
+            values, quality, _ = seen.newest(past.slots)
+            taken_out = np.asarray(past.quality) == Quality.QUARANTINED
+            quality = np.where(np.isnan(values), Quality.MISSING, quality)
+            quality = np.where(np.isnan(values) & taken_out, Quality.QUARANTINED, quality)
+            past = replace(past, values_g_per_kwh=values, quality=quality, readings=seen)
+        known = np.flatnonzero(~np.isnan(past.values_g_per_kwh))
+        end_s = past.slots.start_s + past.slots.step_s * (int(known[-1]) + 1 if len(known) else 0)
+        return past.before(end_s)

@@ -29,6 +29,18 @@ CARBON: Final = Schema(
             example="41.5",
             required=True,
         ),
+        Column(
+            name="estimated",
+            type="text",
+            doc="true where the source estimated the value (or quality: actual, estimated, stale, …)",
+            example="false",
+        ),
+        Column(
+            name="reading_time",
+            type="time",
+            doc="when the value was read: of several rows for one slot the newest counts",
+            example="2026-05-01T02:00Z",
+        ),
     ),
 )
 

@@ -15,6 +15,7 @@ from aicsched.errors import ConfigError, SlotError
 from aicsched.forecast import metrics
 from aicsched.forecast.base import DAY_S, LEVELS
 from aicsched.forecast.intervals import AdaptiveBand
+from aicsched.forecast.issue import covariates_for, foresee, known_past
 from aicsched.forecast.zones import AUTO, make_forecaster
 from aicsched.slots import HOUR_S, format_time
 
@@ -216,15 +217,15 @@ def _forecasts(series: CarbonSeries, covariates: Covariates | None, plan: _Plan)
     fits, fit_cpu_s, cpu_s, fitted_s = 0, 0.0, 0.0, -1
     for issue_s in plan.issue_times_s():
         began = time.process_time()
-        history = series.before(issue_s)
+        history = known_past(series, issue_s)
         learns = fitted_s < 0 or issue_s - fitted_s >= plan.refit_days * DAY_S
         if learns:
-            forecaster.fit(history, covariates=covariates)
+            forecaster.fit(history, covariates=covariates_for(series, covariates))
             fits, fitted_s = fits + 1, issue_s
         else:
             forecaster.update(history)
         band.learn(history)
-        made.append(band.widened(forecaster.predict(issue_s, plan.horizon)))
+        made.append(band.widened(foresee(forecaster, history, at_s=issue_s, horizon=plan.horizon)))
         spent = time.process_time() - began
         cpu_s += spent
         fit_cpu_s += spent if learns else 0.0
@@ -331,8 +332,9 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
 ) -> BacktestResult:
     """Forecast again and again from the past, and compare with what came.
 
-    From each issue time only what was known then is used; the bands adapt to the
-    forecasts whose outcome has come to be known.
+    From each issue time only what was known then is used: nothing within the
+    availability lag of a series, and of revised values those read by then. The bands
+    adapt to the forecasts whose outcome has come to be known.
 
     Parameters
     ----------

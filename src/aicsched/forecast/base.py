@@ -9,11 +9,13 @@ all counts are taken from the slots a day, and a lead day is 24 hours.
 
 **Missing values.** They are filled for the features from the same hour of the
 seven days before (at the very start: of the nearest day behind), and the forecast
-says so (``gaps-filled:n``). A past origin teaches a model only where at least
-7/8 of what it should have foreseen is known. Refused is a history of which more
-than a quarter is missing, altogether or in its last week, or more than six hours
-in its last day. Duplicates and irregular steps don't get here: `CarbonSeries` is
-on a grid.
+says so (``gaps-filled:n``). A dropout, as `quarantine.dropouts` finds them, counts as
+missing here (``dropouts:n``). A past origin teaches a model only where at least
+7/8 of what it should have foreseen is known. Of a history of which more than a
+quarter is missing, the newest part that is better is used (``history-cut:n``).
+Refused is one with more than a quarter missing in its last week, or more than six
+hours in its last day. Duplicates and irregular steps don't get here:
+`CarbonSeries` is on a grid. docs/data-contract.md has the whole contract.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
+from aicsched.domain.flags import Flag
 from aicsched.domain.forecast import Forecast
+from aicsched.domain.quarantine import dropouts
+from aicsched.domain.tidy import quality_flags
 from aicsched.errors import ForecastError, NotFitted, SignalGap, SlotError, TooLittleHistory
 from aicsched.slots import SlotGrid, format_time
 
@@ -96,12 +101,18 @@ class History:
         False where a value was filled in.
     per_day : int
         Slots a day.
+    cut : int
+        How many slots before `series` are not used, since too many are missing there.
+    dropouts : int
+        How many values were taken for dropouts.
     """
 
     series: CarbonSeries
     log_values: NDArray[np.float64]
     known: NDArray[np.bool_]
     per_day: int
+    cut: int = 0
+    dropouts: int = 0
 
     def index_of(self, issue_time_s: int) -> int:
         """Return how many slots lie before an issue time.
@@ -152,8 +163,12 @@ class History:
 
     def flags(self) -> tuple[str, ...]:
         """Return what a reader of a forecast must know of its history."""
-        filled = int(len(self.known) - self.known.sum())
-        return (f"gaps-filled:{filled}",) if filled else ()
+        counts = (
+            (Flag.GAPS_FILLED, int(len(self.known) - self.known.sum())),
+            (Flag.DROPOUTS, self.dropouts),
+            (Flag.HISTORY_CUT, self.cut),
+        )
+        return quality_flags(self.series) + tuple(flag.of(count) for flag, count in counts if count)
 
     def forecast(
         self,
@@ -231,14 +246,24 @@ def _refuse_bad_slots(history: CarbonSeries, min_days: float, model: str) -> int
     return per_day
 
 
+def _usable(history: CarbonSeries, missing: NDArray[np.bool_], per_day: int) -> int:
+    """Return how many slots at the start to leave out, in whole days, so that enough of the rest is known.
+
+    Whole days, so that a slot's place in the day stays what it was.
+    """
+    if missing.all():
+        msg = f"{history.grid_zone}: none of {len(missing)} slots is known"
+        raise SignalGap(msg, hint="mend the source", value=len(missing))
+    start = int(np.argmin(missing)) // per_day * per_day
+    behind = np.cumsum(missing[::-1])[::-1] / np.arange(len(missing), 0, -1)
+    good = np.flatnonzero(behind[start::per_day] <= _MISSING_LIMIT_SHARE)
+    return start + int(good[0]) * per_day if len(good) else len(missing)
+
+
 def _refuse_gaps(history: CarbonSeries, missing: NDArray[np.bool_], per_day: int) -> None:
-    for part, words, limit in (
-        (missing, "of the history", _MISSING_LIMIT_SHARE),
-        (missing[-7 * per_day :], "of the last week", _MISSING_LIMIT_SHARE),
-        (missing[-per_day:], "of the last day", _MISSING_LIMIT_SHARE),
-    ):
-        if part.mean() > limit:
-            msg = f"{history.grid_zone}: {int(part.sum())} of {len(part)} slots {words} are missing"
+    for part, words in ((missing[-7 * per_day :], "last week"), (missing[-per_day:], "last day")):
+        if part.mean() > _MISSING_LIMIT_SHARE:
+            msg = f"{history.grid_zone}: {int(part.sum())} of {len(part)} slots of the {words} are missing"
             raise SignalGap(
                 msg, hint="mend the source, or forecast from before the gap", value=int(part.sum())
             )
@@ -272,11 +297,20 @@ def prepare(history: CarbonSeries, *, min_days: float, model: str) -> History:
     """
     per_day = _refuse_bad_slots(history, min_days, model)
     values = history.values_g_per_kwh
-    missing = np.isnan(values)
+    dropped = dropouts(values)
+    missing = np.isnan(values) | dropped
+    cut = 0
     if missing.any():
         _refuse_gaps(history, missing, per_day)
-        values = _filled(values, per_day)
-    return History(history, frozen_array(np.log(np.maximum(values, FLOOR_G_PER_KWH))), ~missing, per_day)
+        cut = _usable(history, missing, per_day)
+        history = history.window(
+            history.slots.between(history.slots.start_s + cut * history.slots.step_s, history.slots.end_s)
+        )
+        _refuse_bad_slots(history, min_days, model)
+        missing, dropped = missing[cut:], dropped[cut:]
+        values = _filled(np.where(missing, np.nan, values[cut:]), per_day)
+    logs = frozen_array(np.log(np.maximum(values, FLOOR_G_PER_KWH)))
+    return History(history, logs, ~missing, per_day, cut, int(dropped.sum()))
 
 
 def need(history: History | None, model: str, horizon: int) -> History:

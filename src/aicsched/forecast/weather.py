@@ -45,6 +45,7 @@ class WeatherVintages:
         Id of the source.
     availability_lag_s : int
         How long after its issue a row can first be read [s]: global models take hours to run.
+        Negative where times are reckoned from data that end before the issue time.
 
     Raises
     ------

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from aicsched.errors import ConfigError, SignalGap, SlotError, did_you_mean
+from aicsched.errors import ConfigError, did_you_mean
 from aicsched.forecast.base import LEVELS
+from aicsched.forecast.issue import covariates_for, foresee, known_past
 from aicsched.forecast.models.auto import AutoForecaster
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
-from aicsched.slots import HOUR_S, SlotGrid, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "forecast_zones", "make_forecaster"]
 
 AUTO: Final = AutoForecaster.name
-STALE_LIMIT_S: Final = 6 * HOUR_S
 _GROUP: Final = "aicsched.forecasters"
 
 
@@ -71,28 +69,9 @@ def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaste
 def _one(
     forecaster: Forecaster, series: CarbonSeries, *, at_s: int, horizon: int, covariates: Covariates | None
 ) -> Forecast:
-    step_s = series.slots.step_s
-    if (at_s - series.slots.start_s) % step_s:
-        msg = f"{series.grid_zone}: {format_time(at_s)} is no slot start of its {step_s} s slots"
-        raise SlotError(msg, hint="choose a time on the grid", value=at_s)
-    known = series.before(at_s)
-    issue_s = known.slots.end_s
-    if at_s - issue_s > STALE_LIMIT_S:
-        newest, asked = format_time(issue_s), format_time(at_s)
-        msg = f"{series.grid_zone}: the newest intensity ends {newest}, more than 6 h before {asked}"
-        raise SignalGap(msg, hint="give newer data, or plan from an earlier time", value=at_s - issue_s)
-    late = (at_s - issue_s) // step_s
-    made = forecaster.fit(known, covariates=covariates).predict(issue_s, late + horizon)
-    if not late:
-        return made
-    return replace(
-        made,
-        issue_time_s=at_s,
-        slots=SlotGrid(at_s, step_s, horizon),
-        mean_g_per_kwh=made.mean_g_per_kwh[late:],
-        quantiles_g_per_kwh=made.quantiles_g_per_kwh[:, late:],
-        flags=(*made.flags, f"late:{late}"),
-    )
+    known = known_past(series, at_s)
+    forecaster.fit(known, covariates=covariates_for(series, covariates))
+    return foresee(forecaster, known, at_s=at_s, horizon=horizon)
 
 
 def forecast_zones(
@@ -109,11 +88,12 @@ def forecast_zones(
     Parameters
     ----------
     series : mapping of str to CarbonSeries
-        Per zone; what lies at or after `at_s` is not read.
+        Per zone; what was not known at `at_s` is not read, be it since it lies behind,
+        comes with an availability lag or was revised later.
     at_s : int
         The issue time, seconds since the epoch, a slot start. Data may end up to
-        6 hours earlier: the slots between are foreseen too, left out, and the
-        forecast is flagged ``late:n``.
+        6 hours earlier, beside their availability lag: the slots between are
+        foreseen too, left out, and the forecast is flagged ``late:n``.
     horizon : int
         How many slots from `at_s` on.
     model : str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
-from aicsched.errors import NotFitted, TooLittleHistory
+from aicsched.errors import NotFitted, SignalGap, TooLittleHistory
 from aicsched.forecast.base import LEVELS
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
@@ -114,7 +114,7 @@ class AutoForecaster:
         -------
         Forecast
             Its `model` says which it is; flagged ``short-history:seasonal`` where
-            ridge had too little, be it for this horizon only.
+            ridge had too little, be it for this horizon only, or since gaps left too little.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class AutoForecaster:
         chosen = self._chosen()
         try:
             made = chosen.predict(issue_time_s, horizon)
-        except TooLittleHistory:
+        except (TooLittleHistory, SignalGap):
             if isinstance(chosen, SeasonalProfile):
                 raise
             assert self._history is not None  # noqa: S101 - told to the type checker

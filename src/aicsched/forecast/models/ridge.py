@@ -137,7 +137,7 @@ class LogRidge:
         self.learned_ = {}
         self._covariates = covariates
         self._fit_end_s = history.slots.end_s
-        self._long = len(history.slots) >= _LONG_DAYS * self.history_.per_day
+        self._long = len(self.history_.log_values) >= _LONG_DAYS * self.history_.per_day
         return self
 
     def update(self, history: CarbonSeries) -> Self:

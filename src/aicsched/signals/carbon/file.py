@@ -17,7 +17,9 @@ import numpy as np
 
 from aicsched.domain.carbon import MAX_INTENSITY_G_PER_KWH, CarbonSeries, IntensityKind
 from aicsched.domain.columns import PARQUET, epoch_seconds, numbers, read_columns, texts
-from aicsched.domain.regular import lay_on_grid
+from aicsched.domain.flags import Flag
+from aicsched.domain.local_time import local_seconds
+from aicsched.domain.tidy import quality_flags, row_qualities, series_from_rows
 from aicsched.errors import InputError, SignalInvalid, UnitError, did_you_mean
 from aicsched.signals.base import refuse_unknown_zone
 from aicsched.units import intensity_factor
@@ -43,6 +45,8 @@ _TIMES: Final = (
     "date",
 )
 _ZONES: Final = ("grid_zone", "zone")
+_READ: Final = ("reading_time", "read_time", "issue_time", "updated_at", "published_at")
+_QUALITY: Final = ("quality", "estimated", "is_estimated")
 _VALUE: Final = re.compile(r"(^|_|\b)(ci|co2|carbon|intensity|moer)(_|\b|$)|g_per_kwh|carbon[ _]intensity")
 # Carbon-free shares, prices and masses carry the word carbon too, and none of them is an intensity.
 _OTHER: Final = re.compile(
@@ -90,11 +94,23 @@ class FileCarbon:
         By default marginal where the column's name says so, else average.
     unit : str, optional
         By default that in the column's name, else g/kWh.
+    time_zone : str, optional
+        The clock of times without an offset, e.g. ``"Europe/Berlin"``; without it
+        such times are refused.
+    availability_lag_s : int
+        How long after a slot's end its value comes to be known [s].
 
     Raises
     ------
     InputError
         A file is absent, or two files hold the same zone.
+
+    Notes
+    -----
+    A column ``estimated`` or ``quality`` says what a value is. A column
+    ``reading_time`` (or ``issue_time``, ``updated_at``, ``published_at``) says when it
+    was read: of several rows for one slot the newest counts, and a forecast for an
+    earlier issue time gets what had been read by then.
 
     Examples
     --------
@@ -114,20 +130,22 @@ class FileCarbon:
         column: str | None = None,
         kind: IntensityKind | None = None,
         unit: str | None = None,
+        time_zone: str | None = None,
+        availability_lag_s: int = 0,
     ) -> None:
         self._column = column
         self._kind = kind
         self._unit = unit
+        self._time_zone = time_zone
+        self._lag_s = availability_lag_s
         self._series: dict[str, CarbonSeries] = {}
-        self._notes: dict[str, tuple[str, ...]] = {}
         for item in paths:
             place = _zone_of(str(item))
-            for zone, series, notes in self._load(place):
+            for zone, series in self._load(place):
                 if zone in self._series:
                     msg = f"grid zone '{zone}' is in two files, '{place.path.name}' among them"
                     raise InputError(msg, hint="give each zone once, or name them ZONE=PATH", value=zone)
                 self._series[zone] = series
-                self._notes[zone] = notes
 
     @property
     def source_id(self) -> str:
@@ -145,7 +163,7 @@ class FileCarbon:
         return tuple(self._series)
 
     def notes(self, zone: str) -> tuple[str, ...]:
-        """Return what was put in order in a zone's rows.
+        """Return what was put in order in a zone's rows, and what they lack.
 
         Parameters
         ----------
@@ -158,7 +176,8 @@ class FileCarbon:
             For example ``"sorted"``, ``"duplicates:3"``, ``"gaps:12"``.
         """
         refuse_unknown_zone(zone, self._series, self.source_id)
-        return self._notes[zone]
+        series = self._series[zone]
+        return quality_flags(series) + ((Flag.GAPS.of(series.missing),) if series.missing else ())
 
     def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
         """Return a zone's intensity.
@@ -186,30 +205,49 @@ class FileCarbon:
         series = self._series[zone]
         return series if window is None else series.window(window)
 
-    def _load(self, place: _Place) -> list[tuple[str, CarbonSeries, tuple[str, ...]]]:
+    def _load(self, place: _Place) -> list[tuple[str, CarbonSeries]]:
         columns = read_columns(place.path)
         name = place.path.name
-        time_s = epoch_seconds(columns[_time_column(columns, name)], where=f"'{name}'")
-        zone_column = next((item for item in columns if item.lower() in _ZONES), None)
+        lowered = {item.lower(): item for item in reversed(columns)}
+        zone_column = next((lowered[item] for item in _ZONES if item in lowered), None)
         chosen = self._value_column(columns, name, place.zone)
         factor, told = self._factor(chosen, name)
         values = numbers(columns[chosen], where=f"'{name}' column '{chosen}'") * factor
         said = IntensityKind.MARGINAL if _MARGINAL.search(chosen.lower()) else IntensityKind.AVERAGE
-        kind = self._kind or said
         zone_of_row = np.full(len(values), place.zone)
         if zone_column is not None:
             zone_of_row = np.array(texts(columns, zone_column, where=f"'{name}'"))
-        made: list[tuple[str, CarbonSeries, tuple[str, ...]]] = []
+        time_s, unclear = self._times(columns, name, zone_of_row, np.isnan(values))
+        quality, read_s = _qualities(columns, lowered, name), _reading_times(columns, lowered, name)
+        made: list[tuple[str, CarbonSeries]] = []
         for zone in dict.fromkeys(zone_of_row.tolist()):
-            rows = zone_of_row == zone
+            here = zone_of_row == zone
+            rows = here & ~unclear
             where = f"'{name}' zone {zone}"
-            grid, filled, notes = lay_on_grid(time_s[rows], values[rows], where)
-            _refuse_implausible(filled, where, told=told)
-            series = CarbonSeries(
-                grid_zone=zone, kind=kind, slots=grid, values_g_per_kwh=filled, source=f"file:{name}#{chosen}"
+            _refuse_implausible(values[rows], where, told=told)
+            series = series_from_rows(
+                time_s[rows],
+                values[rows],
+                where=where,
+                zone=zone,
+                kind=self._kind or said,
+                source=f"file:{name}#{chosen}",
+                quality=None if quality is None else quality[rows],
+                read_s=None if read_s is None else read_s[rows],
+                unclear=int((here & unclear & ~np.isnan(values)).sum()),
+                availability_lag_s=self._lag_s,
             )
-            made.append((zone, series, notes))
+            made.append((zone, series))
         return made
+
+    def _times(
+        self, columns: dict[str, Any], name: str, zones: NDArray[np.str_], empty: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the start of each row's slot, and which rows' local times are unclear."""
+        raw, where = columns[_time_column(columns, name)], f"'{name}'"
+        if self._time_zone is None:
+            return epoch_seconds(raw, where=where), np.zeros(len(zones), dtype=np.bool_)
+        return local_seconds(raw, time_zone=self._time_zone, groups=zones, empty=empty, where=where)
 
     def _factor(self, column: str, name: str) -> tuple[float, bool]:
         if self._unit is not None:
@@ -229,7 +267,7 @@ class FileCarbon:
                 msg = f"'{name}' has no column '{self._column}'"
                 raise InputError(msg, hint=did_you_mean(self._column, columns), value=self._column)
             return self._column
-        others = [item for item in columns if item.lower() not in (*_ZONES, *_TIMES)]
+        others = [item for item in columns if item.lower() not in (*_ZONES, *_TIMES, *_READ, *_QUALITY)]
         found = [item for item in others if _is_intensity(item)]
         if not found and len(others) == 1 and others[0].lower() in (*_PLAIN, zone.lower()):
             found = others
@@ -239,6 +277,16 @@ class FileCarbon:
             msg = f"'{name}': {len(found) or 'none'} of its columns could be the intensity ({listed}{more})"
             raise InputError(msg, hint="choose one with --column", value=found)
         return found[0]
+
+
+def _qualities(columns: dict[str, Any], lowered: dict[str, str], name: str) -> NDArray[np.int8] | None:
+    column = next((lowered[item] for item in _QUALITY if item in lowered), None)
+    return None if column is None else row_qualities(columns[column], column.lower(), f"'{name}'")
+
+
+def _reading_times(columns: dict[str, Any], lowered: dict[str, str], name: str) -> NDArray[np.int64] | None:
+    column = next((lowered[item] for item in _READ if item in lowered), None)
+    return None if column is None else epoch_seconds(columns[column], where=f"'{name}' column '{column}'")
 
 
 def _plain_name(column: str) -> str:

@@ -1,0 +1,49 @@
+"""The words by which a result tells how good its input was; docs/data-contract.md explains each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Flag"]
+
+
+class Flag(StrEnum):
+    """What a reader of a forecast must know; most are followed by a count, as in ``"late:3"``."""
+
+    SORTED = "sorted"
+    DUPLICATES = "duplicates"
+    RESAMPLED = "resampled"
+    CLOCK_UNCLEAR = "clock-unclear"
+    GAPS = "gaps"
+    ESTIMATED = "estimated"
+    FORECAST = "forecast"
+    STALE = "stale"
+    QUARANTINED = "quarantined"
+    REVISED = "revised"
+    FLAT = "flat"
+    GAPS_FILLED = "gaps-filled"
+    DROPOUTS = "dropouts"
+    HISTORY_CUT = "history-cut"
+    LATE = "late"
+    SHORT_HISTORY = "short-history"
+    WEATHER_UNUSED = "weather-unused"
+
+    def of(self, what: float | str) -> str:
+        """Return the flag with what it counts or names.
+
+        Parameters
+        ----------
+        what : float or str
+            A count or a name.
+
+        Returns
+        -------
+        str
+            Both, joined by a colon.
+
+        Examples
+        --------
+        >>> Flag.LATE.of(3)
+        'late:3'
+        """
+        return f"{self.value}:{what}"
