@@ -21,6 +21,7 @@ there is one, and the next step (`hint`). Upstream exceptions are chained with
     ├── ForecastError
     │   ├── NotFitted               predict before fit
     │   └── TooLittleHistory        the model needs more past than it was given
+    ├── ExecutorError               a worker or a cluster lost its work, or can't be reached
     ├── PlacementError
     │   ├── Infeasible              carries the names of the constraints in conflict
     │   └── PlanRefused             the independent checker found a fault in a plan
@@ -46,6 +47,7 @@ __all__ = [
     "AicschedWarning",
     "BodyTooLarge",
     "ConfigError",
+    "ExecutorError",
     "ForecastError",
     "Infeasible",
     "InputError",
@@ -192,6 +194,12 @@ class TooLittleHistory(ForecastError, ValueError):
 
     code = "too-little-history"
     exit_code = BAD_INPUT
+
+
+class ExecutorError(AicschedError):
+    """Workers died, or a cluster can't be reached."""
+
+    code = "executor"
 
 
 class PlacementError(AicschedError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +12,7 @@ import pytest
 
 import aicsched as ac
 from aicsched.cli import main
+from aicsched.cli.progress import parts
 from aicsched.domain.arrays import frame_from_series
 from aicsched.fleet.file import fleet_to_json
 from aicsched.fleet.jobs_file import jobs_to_csv
@@ -132,6 +135,32 @@ def test_a_backtest_on_files_gives_the_published_keys(run: Run, files: Path) -> 
     assert "MAPE by lead day" in out
 
 
+def test_a_backtest_goes_on_from_a_folder_and_in_processes_alike(run: Run, files: Path) -> None:
+    zones = sorted(str(path) for path in files.glob("my_*.csv"))[:2]
+    window = ["--start", "2026-04-20T00:00Z", "--end", "2026-04-25T00:00Z", "--model", "seasonal"]
+    common = ["backtest", "--carbon", *zones, *window, "--every", "12", "--refit", "2", "--json"]
+    plain = as_json(run(*common))
+    assert plain["origins"] == 11
+    for more in (["--resume", "kept"], ["--resume", "kept"], ["--jobs", "2"]):
+        found = as_json(run(*common, *more))
+        assert {name: found[name] for name in ("zones", "mean")} == {
+            name: plain[name] for name in ("zones", "mean")
+        }
+    assert len(list(Path("kept").glob("part-*.npz"))) == 2
+
+
+def test_a_backtest_s_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    for terminal in (False, True):
+        monkeypatch.setattr(shown, "isatty", lambda terminal=terminal: terminal, raising=False)
+        monkeypatch.setattr(sys, "stderr", shown)
+        with parts(quiet=False) as told:
+            told("", 2, 4)
+            told("DE", 3, 4)
+            told("DE", 4, 4)
+        assert ("DE" in shown.getvalue(), "4/4" in shown.getvalue()) == (terminal, terminal)
+
+
 def test_results_that_can_not_be_written_are_refused_before_any_work(run: Run, files: Path) -> None:
     Path("taken").write_text("a file")
     code, out, err = run(*plan_arguments(files, "--out", "taken", "--json"))
@@ -172,7 +201,7 @@ def test_a_full_disk_is_told_and_leaves_no_halves(
     def full(self: Path, *_args: object, **_options: object) -> int:
         raise OSError(28, "No space left on device", str(self))
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     code, _, err = run(*plan_arguments(files, "--out", "out"))
     assert code == 2
     assert "No space left on device" in err

@@ -12,10 +12,11 @@ import pytest
 from aicsched import testing
 from aicsched.domain.carbon import CarbonSeries, IntensityKind
 from aicsched.domain.forecast import Forecast
-from aicsched.errors import ConfigError, SlotError, TooLittleHistory
+from aicsched.errors import ConfigError, SignalGap, SlotError, TooLittleHistory
 from aicsched.forecast import backtest as module
 from aicsched.forecast.backtest import backtest
 from aicsched.forecast.base import Covariates
+from aicsched.forecast.models.seasonal import SeasonalProfile
 from aicsched.forecast.weather import read_weather
 from aicsched.slots import HOUR_S, SlotGrid, parse_time
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAY_S = 86_400
-BY_DAY = ("mape", "mae", "mase", "coverage80", "width80", "pinball")
+BY_ORIGIN = ("mape", "mae", "mase", "coverage80", "width80", "pinball")
+BY_DAY = (*BY_ORIGIN, "width80_percent", "pinball_percent")
+SINGLE = {"mape_p95", "coverage80_by_hour", "calibration", "concordance", "regret"}
 
 
 def example(days: int = 45) -> dict[str, CarbonSeries]:
@@ -39,25 +42,39 @@ def window(series: dict[str, CarbonSeries], first: int, last: int) -> dict[str, 
 
 
 def without_time(result: module.BacktestResult) -> dict[str, object]:
-    return {name: value for name, value in result.as_dict().items() if name != "cpu_s_per_fit"}
+    return {name: value for name, value in result.as_dict().items() if not name.startswith("cpu_s")}
 
 
 def test_the_keys_are_as_promised() -> None:
     series = example()
     made = backtest(series, model="seasonal", **window(series, 30, 40)).as_dict()
-    assert set(made) == {"model", "start", "end", "horizon", "origins", "zones", "mean", "cpu_s_per_fit"}
+    times = {"cpu_s_per_fit", "cpu_s_per_forecast"}
+    facts = {"model", "start", "end", "horizon", "origins", "synthetic"}
+    assert set(made) == facts | {"zones", "mean", "worst"} | times
+    assert made["synthetic"] is True
     assert (made["model"], made["horizon"], made["origins"]) == ("seasonal", 96, 11)
     assert (made["start"], made["end"]) == ("2026-01-31T00:00Z", "2026-02-10T00:00Z")
     windows = ("24h", "96h")
     for zone in [*made["zones"].values(), made["mean"]]:
-        assert set(zone) == {*BY_DAY, "concordance", "regret"}
+        assert set(zone) - {"refused", "flags"} == {*BY_DAY, *SINGLE}
         assert all(len(zone[name]) == 4 for name in BY_DAY)
+        assert len(zone["coverage80_by_hour"]) == 24
+        assert {level: len(shares) for level, shares in zone["calibration"].items()} == {
+            "0.1": 4, "0.5": 4, "0.9": 4
+        }  # fmt: skip
         assert tuple(zone["concordance"]) == windows
         kinds = ("extra_share", "now_extra_share", "saving_share_of_oracle")
-        assert set(zone["regret"]) == {f"{kind}_{hours}" for kind in kinds for hours in windows}
+        assert set(zone["regret"]) == {
+            f"{job}{kind}_{hours}" for job in ("", "interruptible_") for kind in kinds for hours in windows
+        }
     mean = np.mean([zone["mape"] for zone in made["zones"].values()], axis=0)
     np.testing.assert_allclose(made["mean"]["mape"], mean)
+    assert made["worst"]["mape"] == np.max([zone["mape"] for zone in made["zones"].values()], axis=0).tolist()
+    held = [zone["coverage80"] for zone in made["zones"].values()]
+    assert made["worst"]["coverage80"] == np.min(held, axis=0).tolist()
+    assert all(zone["refused"] == 0 and zone["flags"] == {} for zone in made["zones"].values())
     assert made["cpu_s_per_fit"] > 0
+    assert made["cpu_s_per_forecast"] > 0
     json.dumps(made, allow_nan=False)
 
 
@@ -69,13 +86,64 @@ def test_twice_gives_the_same(model: str) -> None:
     assert runs[0].zones["DE"].fits == 2
 
 
-def test_processes_change_nothing_and_report_each_zone() -> None:
-    series = example()
-    told: list[str] = []
-    one = backtest(series, model="seasonal", **window(series, 38, 40))
-    two = backtest(series, model="seasonal", **window(series, 38, 40), jobs=2, progress=told.append)
+def test_processes_change_nothing_and_report_each_part() -> None:
+    series = example(75)
+    told: list[tuple[str, int, int]] = []
+    choices = {"model": "seasonal", **window(series, 30, 65), "refit_days": 16}
+    one = backtest(series, **choices)
+    two = backtest(series, **choices, jobs=2, progress=lambda *words: told.append(words))
     assert without_time(one) == without_time(two)
-    assert told == ["DE", "SE"]
+    # 36 days by 16: three learnings in three parts a zone, done in any order.
+    assert one.zones["DE"].fits == 3
+    assert [done for _, done, _ in told] == [1, 2, 3, 4, 5, 6]
+    assert sorted((zone, total) for zone, _, total in told) == [("DE", 6)] * 3 + [("SE", 6)] * 3
+
+
+def test_a_class_does_as_well_as_its_name() -> None:
+    series = example()
+    by_name = backtest(series, model="seasonal", **window(series, 38, 40))
+    by_class = backtest(series, model=SeasonalProfile, **window(series, 38, 40))
+    assert without_time(by_name) == without_time(by_class)
+
+
+class Blinking(SeasonalProfile):
+    """Refuses to forecast on every third day of the year, be it learning or not."""
+
+    name = "blinking"
+
+    def predict(self, issue_time_s: int, horizon: int) -> Forecast:
+        if issue_time_s // DAY_S % 3 == 0:
+            msg = "DE: the sensor is down"
+            raise SignalGap(msg, hint="wait")
+        return super().predict(issue_time_s, horizon)
+
+
+def test_refused_forecasts_are_counted_and_the_rest_is_measured() -> None:
+    series = example()
+    made = backtest(series, model=Blinking, **window(series, 30, 40), refit_days=2)
+    right = backtest(series, model=SeasonalProfile, **window(series, 30, 40), keep_forecasts=True)
+    kept = [time_s // DAY_S % 3 != 0 for time_s in right.runs["DE"].issue_times_s.tolist()]
+    zone = made.zones["DE"]
+    assert (zone.refused, len(zone.issue_times_s)) == (kept.count(False), kept.count(True))
+    np.testing.assert_allclose(zone.per_origin["mape"], right.zones["DE"].per_origin["mape"][kept])
+    assert made.as_dict()["zones"]["DE"]["refused"] == kept.count(False)
+    # Day 30 is such a day: where nothing at all can be forecast, the model says why.
+    with pytest.raises(SignalGap, match="the sensor is down"):
+        backtest(series, model=Blinking, **window(series, 30, 30))
+
+
+def test_forecasts_are_kept_on_request_only() -> None:
+    series = example()
+    choices = {"model": "seasonal", **window(series, 38, 40)}
+    assert backtest(series, **choices).runs == {}
+    made = backtest(series, **choices, keep_forecasts=True)
+    run = made.runs["DE"]
+    actual = series["DE"].values_g_per_kwh[39 * 24 : 39 * 24 + 96]
+    np.testing.assert_array_equal(run.actual_g_per_kwh[1], actual)
+    assert run.quantiles_g_per_kwh.shape == (3, 3, 96)
+    low, high = run.quantile(0.1), run.quantile(0.9)
+    inside = ((run.actual_g_per_kwh >= low) & (run.actual_g_per_kwh <= high)).mean(axis=0)
+    np.testing.assert_allclose(made.zones["DE"].coverage80, inside.reshape(4, 24).mean(axis=1))
 
 
 class Prophet:
@@ -174,8 +242,23 @@ def test_the_frame_is_tidy() -> None:
     series = example()
     frame = backtest(series, model="seasonal", **window(series, 38, 40)).frame()
     assert list(frame.columns) == ["grid_zone", "lead_day", "metric", "value"]
-    assert len(frame) == 2 * (6 * 4 + 2 + 6)
+    # By lead day 8 measures and 3 levels; of the whole: p95, 24 hours, 2 orders, 2 jobs of 6 figures.
+    assert len(frame) == 2 * ((8 + 3) * 4 + 1 + 24 + 2 + 12)
     assert not frame.duplicated(["grid_zone", "lead_day", "metric"]).any()
+
+
+def test_the_frame_of_origins_holds_what_the_means_are_of() -> None:
+    series = example()
+    made = backtest(series, model="seasonal", **window(series, 38, 40))
+    frame = made.origins_frame()
+    assert list(frame.columns) == ["grid_zone", "issue_time", "lead_day", "metric", "value"]
+    assert len(frame) == 2 * 3 * 4 * 6
+    assert not frame.duplicated(list(frame.columns[:4])).any()
+    means = frame.groupby(["grid_zone", "metric", "lead_day"])["value"].mean()
+    for zone, item in made.zones.items():
+        for name in BY_ORIGIN:
+            np.testing.assert_allclose(means[zone][name].to_numpy(), getattr(item, name))
+    assert str(frame["issue_time"].iloc[0]) == "2026-02-08 00:00:00+00:00"
 
 
 @pytest.mark.parametrize(

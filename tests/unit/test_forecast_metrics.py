@@ -115,3 +115,59 @@ def test_windows_with_an_unknown_value_are_left_out() -> None:
 
 def test_a_flat_grid_leaves_nothing_to_save() -> None:
     assert np.isnan(metrics.window_regret(np.ones((2, 5)), np.ones((2, 5)), 2).saving_share_of_oracle)
+
+
+def brute_interruptible(actual: np.ndarray, forecast: np.ndarray, count: int) -> tuple[float, float, float]:
+    """Try every choice of slots, the earliest first where the forecast is the same."""
+    choices = list(itertools.combinations(range(len(actual)), count))
+    met = min(choices, key=lambda slots: (sum(forecast[list(slots)]), slots))
+    best = min(sum(actual[list(slots)]) for slots in choices)
+    return sum(actual[list(met)]), best, sum(actual[:count])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_interruptible_regret_equals_trying_every_choice(count: int) -> None:
+    rng = np.random.default_rng(11)
+    actual, forecast = rng.uniform(50, 500, (6, 9)), rng.integers(1, 6, (6, 9)) * 100.0
+    each = [brute_interruptible(a, f, count) for a, f in zip(actual, forecast, strict=True)]
+    met, best, now = np.sum(each, axis=0)
+    made = metrics.interruptible_regret(actual, forecast, count)
+    assert made.extra_share == pytest.approx(met / best - 1)
+    assert made.now_extra_share == pytest.approx(now / best - 1)
+    assert made.saving_share_of_oracle == pytest.approx((now - met) / (now - best))
+    assert made.saving_share == pytest.approx((now - met) / now)
+    assert made.windows == 6
+
+
+def test_interruptible_regret_leaves_out_rows_with_an_unknown_slot() -> None:
+    actual = np.array([[3.0, 1.0, 2.0], [NAN, 1.0, 2.0]])
+    forecast = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    made = metrics.interruptible_regret(actual, forecast, 1)
+    assert (made.windows, made.extra_share, made.now_extra_share) == (1, 2.0, 2.0)
+    assert np.isnan(metrics.interruptible_regret(actual[1:], forecast[1:], 1).extra_share)
+
+
+def test_a_job_that_may_pause_never_does_worse_with_perfect_foresight() -> None:
+    actual = np.random.default_rng(2).uniform(50, 500, (20, 24))
+    whole, parts = metrics.window_regret(actual, actual, 6), metrics.interruptible_regret(actual, actual, 6)
+    assert whole.extra_share == parts.extra_share == 0.0
+    assert parts.now_extra_share > whole.now_extra_share
+
+
+def test_coverage_by_hour_equals_counting() -> None:
+    rng = np.random.default_rng(4)
+    actual = rng.uniform(0, 10, (5, 30))
+    actual[2, 3] = NAN
+    low, high = rng.uniform(0, 4, (5, 30)), rng.uniform(6, 10, (5, 30))
+    hours = rng.integers(0, 20, (5, 30))
+    made = metrics.coverage_by_hour(actual, low, high, hours)
+    for hour in range(24):
+        inside = [
+            bool(low[at] <= actual[at] <= high[at])
+            for at in zip(*np.nonzero(hours == hour), strict=True)
+            if np.isfinite(actual[at])
+        ]
+        if inside:
+            assert made[hour] == pytest.approx(sum(inside) / len(inside))
+        else:
+            assert np.isnan(made[hour])

@@ -20,18 +20,20 @@ MAX_FUNCTION_LINES = 60
 HEAVY = frozenset({"matplotlib", "numba", "ortools", "pandas", "scipy"})
 # Where a third-party package may be imported: a change of theirs then touches one place of ours.
 HOMES = {
+    "distributed": ("executor",),
     "jinja2": ("report",),
     "kubernetes": ("extender", "fleet.kubernetes"),
     "markupsafe": ("report",),
     "matplotlib": ("report",),
     "numba": ("jit",),
     "ortools": ("place",),
-    "pandas": ("domain", "fleet", "forecast.backtest", "report", "signals", "workflow"),
+    "pandas": ("domain", "fleet", "forecast.result", "report", "signals", "workflow"),
     "prometheus_api_client": ("signals",),
     "pyarrow": ("domain", "fleet", "forecast.weather", "signals"),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),
     "rich": ("cli",),
+    "statsforecast": ("forecast.models.statsforecast",),
     "typer": ("cli",),
     "uvicorn": ("extender",),
 }

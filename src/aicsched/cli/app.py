@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from aicsched import __version__
-from aicsched.cli import config, demo, forecast, ledger, plan, recycle, schema, score, serve
+from aicsched.cli import backtest, config, demo, forecast, ledger, plan, recycle, schema, score, serve
 from aicsched.errors import AicschedError, Infeasible
 
 __all__ = ["expand_repeated", "main"]
@@ -35,7 +35,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("forecast")(forecast.forecast)
-app.command("backtest")(forecast.backtest)
+app.command("backtest")(backtest.backtest)
 app.add_typer(score.app, name="score")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")

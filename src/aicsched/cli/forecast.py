@@ -1,4 +1,4 @@
-"""``aicsched forecast`` and ``aicsched backtest``."""
+"""``aicsched forecast``."""
 
 from __future__ import annotations
 
@@ -88,65 +88,10 @@ def forecast(
     for name, item in made.items():
         if item.flags:
             console().print(f"[dim]{name}: {', '.join(item.flags)}[/dim]")
-    _say_synthetic(synthetic=any(item.synthetic for item in made.values()))
+    say_synthetic(synthetic=any(item.synthetic for item in made.values()))
 
 
-def _say_synthetic(*, synthetic: bool) -> None:
+def say_synthetic(*, synthetic: bool) -> None:
+    """Warn a reader of figures that are of no real grid."""
     if synthetic:
         console().print("[yellow]synthetic data: the embedded sample, not a real grid[/yellow]")
-
-
-def backtest(
-    start: Annotated[str, typer.Option("--start", metavar="ISO", help="First issue time, with offset.")],
-    end: Annotated[str, typer.Option("--end", metavar="ISO", help="Last issue time, with offset.")],
-    carbon: Carbon = None,
-    column: Column = None,
-    unit: Unit = None,
-    kind: Kind = None,
-    time_zone: TimeZone = None,
-    lag: Lag = 0.0,
-    zone: Zones = None,
-    weather: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weather",
-            metavar="FILE…",
-            help="Vintage weather forecasts, one file a zone; ZONE=FILE names it.",
-        ),
-    ] = None,
-    horizon: Horizon = None,
-    model: Model = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes to use.")] = 1,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a forecaster on the past: rolling origins, accuracy, coverage and scheduling regret."""
-    from aicsched.config import load_settings
-    from aicsched.forecast.backtest import backtest as run
-    from aicsched.forecast.base import Covariates
-    from aicsched.forecast.weather import read_weather
-    from aicsched.slots import parse_time
-
-    settings = load_settings(config, horizon_h=horizon, model=model)
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
-    series = {name: source.read(name) for name in zone or source.zones()}
-    result = run(
-        series,
-        model=settings.model,
-        start_s=parse_time(start),
-        end_s=parse_time(end),
-        horizon=settings.horizon_h,
-        covariates={name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
-        jobs=jobs,
-    )
-    payload = result.as_dict()
-    if as_json:
-        emit_json(payload)
-        return
-    rows = [
-        (name, *(" / ".join(f"{value:.2f}" for value in item[key]) for key in ("mape", "coverage80")))
-        for name, item in [*payload["zones"].items(), ("mean", payload["mean"])]
-    ]  # fmt: skip
-    title = f"{payload['model']}: {payload['origins']} origins, {payload['cpu_s_per_fit']:.3f} CPU s a fit"
-    print_table(title, ("zone", "MAPE by lead day [%]", "80 % band holds"), rows)
-    _say_synthetic(synthetic=any(item.synthetic for item in series.values()))

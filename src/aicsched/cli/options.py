@@ -62,7 +62,7 @@ At = Annotated[
     str | None, typer.Option("--at", metavar="ISO", help="Planning time with offset, e.g. 2021-07-01T00:00Z.")
 ]
 Horizon = Annotated[
-    int | None, typer.Option("--horizon", metavar="H", help="How far ahead [h] (default 96).")
+    int | None, typer.Option("--horizon", metavar="H", help="How many hours ahead (default 96).")
 ]
 Model = Annotated[
     str | None, typer.Option("--model", help="Forecaster: auto, ridge, seasonal or a plug-in's name.")

@@ -1,191 +1,63 @@
-"""Measure a forecaster on the past, from many origins, as a scheduler would feel it."""
+"""Measure a forecaster on the past, from many issue times, as a scheduler would feel it.
+
+The issue times are cut where the model learns anew; each part is forecast by
+itself, wherever an executor runs it, and can be kept in a checkpoint. Bands adapt
+afterwards, in order of time, to the forecasts whose outcome has come to be known.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from aicsched.errors import ConfigError, SlotError
+import aicsched
+from aicsched.domain.forecast import Forecast
+from aicsched.errors import ConfigError, SignalGap, SlotError
+from aicsched.executor import Executor, ProcessExecutor, SerialExecutor
 from aicsched.forecast import metrics
-from aicsched.forecast.base import DAY_S, LEVELS
+from aicsched.forecast.base import DAY_S, LEVELS, Covariates, Forecaster
+from aicsched.forecast.checkpoint import Checkpoint, code_digest, digest
 from aicsched.forecast.intervals import AdaptiveBand
 from aicsched.forecast.issue import covariates_for, foresee, known_past
+from aicsched.forecast.measure import ZoneResult, ZoneRun, measure
+from aicsched.forecast.result import BacktestResult
 from aicsched.forecast.zones import AUTO, make_forecaster
-from aicsched.slots import HOUR_S, format_time
+from aicsched.slots import HOUR_S, SlotGrid, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
-    from aicsched.domain.forecast import Forecast
-    from aicsched.forecast.base import Covariates
 
     Array = NDArray[np.float64]
 
-__all__ = ["BacktestResult", "ZoneResult", "backtest"]
+__all__ = ["BacktestResult", "ForecasterFactory", "ZoneResult", "ZoneRun", "backtest"]
 
 REFIT_DAYS: Final = 30
-_JOB_H: Final = 4
 _BAND: Final = (0.1, 0.9)
-_BY_LEAD_DAY: Final = ("mape", "mae", "mase", "coverage80", "width80", "pinball")
+# A part is at least so many forecasts: sending a zone's data to a process costs as much as some of them.
+_PART_ORIGINS: Final = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ZoneResult:
-    """What one zone's forecasts were worth.
+class ForecasterFactory(Protocol):
+    """What makes a forecaster for given quantile levels: as a rule its class."""
 
-    Parameters
-    ----------
-    mape, mae, mase, coverage80, width80, pinball : tuple of float
-        One value a lead day, each the mean over origins: percent, g/kWh, 1, share
-        inside the 80 % band, g/kWh, g/kWh (mean of the band's two ends).
-    concordance : dict of str to float
-        Mean share of slot pairs in the right order, within ``"24h"`` and the whole
-        horizon, e.g. ``"96h"``.
-    regret : dict of str to float
-        Of a 4-hour job within the same windows: ``extra_share_24h`` (emissions
-        beyond the oracle's when it starts where the forecast says),
-        ``now_extra_share_24h`` (when it starts at once) and
-        ``saving_share_of_oracle_24h`` (saved against starting at once, over what
-        the oracle saves); the same with ``_96h``.
-    fits : int
-        How often the model learned.
-    fit_cpu_s : float
-        CPU time of learning, each with its first forecast of the whole horizon [s].
-    cpu_s : float
-        CPU time of all learning and forecasting [s].
-    """
-
-    mape: tuple[float, ...]
-    mae: tuple[float, ...]
-    mase: tuple[float, ...]
-    coverage80: tuple[float, ...]
-    width80: tuple[float, ...]
-    pinball: tuple[float, ...]
-    concordance: dict[str, float]
-    regret: dict[str, float]
-    fits: int
-    fit_cpu_s: float
-    cpu_s: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what was measured as plain values, without times.
-
-        Returns
-        -------
-        dict
-            Lists by lead day, and ``concordance`` and ``regret``.
-        """
-        by_day = {name: list(getattr(self, name)) for name in _BY_LEAD_DAY}
-        return {**by_day, "concordance": dict(self.concordance), "regret": dict(self.regret)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BacktestResult:
-    """What a forecaster was worth on some zones.
-
-    Parameters
-    ----------
-    model : str
-        Its name.
-    start_s, end_s : int
-        First and last issue time, seconds since the epoch.
-    horizon : int
-        Slots forecast from each.
-    origins : int
-        How many issue times.
-    zones : dict of str to ZoneResult
-        Per zone.
-    """
-
-    model: str
-    start_s: int
-    end_s: int
-    horizon: int
-    origins: int
-    zones: dict[str, ZoneResult]
-
-    @property
-    def cpu_s_per_fit(self) -> float:
-        """CPU time of learning once and forecasting the whole horizon once [s]: all else is deterministic."""
-        fits = sum(item.fits for item in self.zones.values())
-        return sum(item.fit_cpu_s for item in self.zones.values()) / max(fits, 1)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values: ``zones.{zone}`` and ``mean`` with equal keys.
-
-        Returns
-        -------
-        dict
-            ``model``, ``start``, ``end``, ``horizon``, ``origins``, ``zones``,
-            ``mean`` and ``cpu_s_per_fit``; see `ZoneResult` for the keys of a zone.
-            A figure that can't be known is None.
-        """
-        zones = {name: item.as_dict() for name, item in self.zones.items()}
-        return _plain(
-            {
-                "model": self.model,
-                "start": format_time(self.start_s),
-                "end": format_time(self.end_s),
-                "horizon": self.horizon,
-                "origins": self.origins,
-                "zones": zones,
-                "mean": _mean(list(zones.values())),
-                "cpu_s_per_fit": self.cpu_s_per_fit,
-            }
-        )
-
-    def frame(self) -> pd.DataFrame:
-        """Return a tidy frame of what was measured.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``grid_zone``, ``lead_day`` (0 where a figure is of a whole window),
-            ``metric`` and ``value``.
-        """
-        import pandas as pd  # noqa: PLC0415 - takes a second, and is for notebooks only
-
-        rows: list[tuple[str, int, str, float]] = []
-        for zone, item in self.zones.items():
-            for metric in _BY_LEAD_DAY:
-                rows += [(zone, day + 1, metric, value) for day, value in enumerate(getattr(item, metric))]
-            rows += [(zone, 0, f"concordance_{window}", value) for window, value in item.concordance.items()]
-            rows += [(zone, 0, name, value) for name, value in item.regret.items()]
-        return pd.DataFrame(rows, columns=["grid_zone", "lead_day", "metric", "value"])
-
-
-def _mean(items: list[Any]) -> Any:  # noqa: ANN401 - the same shape as the items
-    """Average equal structures of numbers, leaving out what is NaN."""
-    if isinstance(items[0], dict):
-        return {name: _mean([item[name] for item in items]) for name in items[0]}
-    if isinstance(items[0], list):
-        return [_mean(list(column)) for column in zip(*items, strict=True)]
-    return float(np.nanmean(items)) if np.isfinite(items).any() else float("nan")
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - the same shape as the value
-    """Turn NaN, which JSON has no word for, into None."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    def __call__(self, *, levels: Sequence[float]) -> Forecaster:
+        """Return a new one."""
+        ...
 
 
 class _Plan(NamedTuple):
-    """What is the same for all zones; a process takes it as it is."""
+    """What is the same for all zones."""
 
-    model: str
+    model: str | ForecasterFactory
     start_s: int
     end_s: int
     horizon: int
@@ -196,94 +68,186 @@ class _Plan(NamedTuple):
     def issue_times_s(self) -> range:
         return range(self.start_s, self.end_s + 1, self.every_s)
 
+    def make(self) -> Forecaster:
+        if isinstance(self.model, str):
+            return make_forecaster(self.model, levels=self.levels)
+        return self.model(levels=self.levels)
 
-class _Run(NamedTuple):
-    """One zone's forecasts beside what came, one row an origin."""
+    def parts(self) -> list[tuple[int, ...]]:
+        """Return the issue times, cut where the model learns anew."""
+        made: list[list[int]] = []
+        fitted_s = 0
+        for issue_s in self.issue_times_s():
+            learns = not made or issue_s - fitted_s >= self.refit_days * DAY_S
+            fitted_s = issue_s if learns else fitted_s
+            if not made or (learns and len(made[-1]) >= _PART_ORIGINS):
+                made.append([])
+            made[-1].append(issue_s)
+        return [tuple(part) for part in made]
 
-    actual: Array
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Some issue times of one zone; a process takes it as it is."""
+
+    series: CarbonSeries
+    covariates: Covariates | None
+    plan: _Plan
+    issue_times_s: tuple[int, ...]
+    version: str
+
+    def key(self, code: str) -> str:
+        """Return a digest of everything that its forecasts depend on."""
+        plan, past = self.plan, self.series.known_at(self.issue_times_s[-1])
+        choices = (plan.model, plan.horizon, plan.refit_days, plan.levels, self.issue_times_s)
+        return digest(code, past, self.covariates, *choices)
+
+
+class _Made(NamedTuple):
+    """A part's forecasts, one row an issue time; those that were refused are NaN."""
+
     mean: Array
-    low: Array
-    high: Array
+    quantiles: Array
     fits: int
     fit_cpu_s: float
     cpu_s: float
+    flags: tuple[str, ...]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        numbers = np.array([self.fits, self.fit_cpu_s, self.cpu_s])
+        return {
+            "mean": self.mean,
+            "quantiles": self.quantiles,
+            "numbers": numbers,
+            "flags": np.array(self.flags, dtype=np.str_),
+        }
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> _Made:
+        fits, fit_cpu_s, cpu_s = arrays["numbers"].tolist()
+        flags = tuple(arrays["flags"].tolist())
+        return cls(arrays["mean"], arrays["quantiles"], int(fits), fit_cpu_s, cpu_s, flags)
 
 
-def _forecasts(series: CarbonSeries, covariates: Covariates | None, plan: _Plan) -> _Run:
-    forecaster = make_forecaster(plan.model, levels=plan.levels)
-    per_day = DAY_S // series.slots.step_s
-    band = AdaptiveBand(-(-plan.horizon // per_day), per_day)
-    made: list[Forecast] = []
+def _forecast_part(part: _Part) -> _Made:
+    """Forecast from each of a part's issue times, learning anew where the plan says so."""
+    if part.version != aicsched.__version__:
+        msg = f"this worker runs aicsched {aicsched.__version__}, and the backtest {part.version}"
+        raise ConfigError(msg, hint="install the same version on every worker", value=aicsched.__version__)
+    plan, count = part.plan, len(part.issue_times_s)
+    means = np.full((count, plan.horizon), np.nan)
+    quantiles = np.full((count, len(plan.levels), plan.horizon), np.nan)
+    flags: list[str] = []
     fits, fit_cpu_s, cpu_s, fitted_s = 0, 0.0, 0.0, -1
-    for issue_s in plan.issue_times_s():
+    forecaster = plan.make()
+    for row, issue_s in enumerate(part.issue_times_s):
         began = time.process_time()
-        history = known_past(series, issue_s)
         learns = fitted_s < 0 or issue_s - fitted_s >= plan.refit_days * DAY_S
-        if learns:
-            forecaster.fit(history, covariates=covariates_for(series, covariates))
-            fits, fitted_s = fits + 1, issue_s
-        else:
-            forecaster.update(history)
-        band.learn(history)
-        made.append(band.widened(foresee(forecaster, history, at_s=issue_s, horizon=plan.horizon)))
+        try:
+            history = known_past(part.series, issue_s)
+            if learns:
+                offered = covariates_for(part.series, part.covariates)
+                forecaster = plan.make().fit(history, covariates=offered)
+            else:
+                forecaster = forecaster.update(history)
+            made = foresee(forecaster, history, at_s=issue_s, horizon=plan.horizon)
+        except SignalGap:
+            fitted_s = -1 if learns else fitted_s
+            continue
         spent = time.process_time() - began
         cpu_s += spent
-        fit_cpu_s += spent if learns else 0.0
-    actual = [series.window(item.slots).values_g_per_kwh for item in made]
-    means = [item.mean_g_per_kwh for item in made]
-    low, high = ([item.quantile(level) for item in made] for level in _BAND)
-    return _Run(np.stack(actual), np.stack(means), np.stack(low), np.stack(high), fits, fit_cpu_s, cpu_s)
+        if learns:
+            fits, fitted_s, fit_cpu_s = fits + 1, issue_s, fit_cpu_s + spent
+        means[row], quantiles[row] = made.mean_g_per_kwh, made.quantiles_g_per_kwh
+        # What stands behind a colon differs from forecast to forecast: a count of slots, a lead day.
+        flags += {flag.partition(":")[0] for flag in made.flags}
+    return _Made(means, quantiles, fits, fit_cpu_s, cpu_s, tuple(flags))
 
 
-def _zone(series: CarbonSeries, covariates: Covariates | None, plan: _Plan) -> ZoneResult:
-    run = _forecasts(series, covariates, plan)
+def _run_of(series: CarbonSeries, plan: _Plan, parts: list[_Made]) -> tuple[ZoneRun, int]:
+    """Put a zone's parts together and let the bands adapt; return also how many forecasts were refused."""
+    means = np.concatenate([part.mean for part in parts])
+    quantiles = np.concatenate([part.quantiles for part in parts])
+    made = np.isfinite(means.sum(axis=1))
+    times_s = np.array(plan.issue_times_s(), dtype=np.int64)[made]
     per_day = DAY_S // series.slots.step_s
-    scale = metrics.seasonal_step(series.before(plan.start_s).values_g_per_kwh, per_day)
-    by_day: dict[str, list[float]] = {name: [] for name in _BY_LEAD_DAY}
-    for first in range(0, plan.horizon, per_day):
-        cut = slice(first, min(first + per_day, plan.horizon))
-        parts = zip(run.actual, run.mean, run.low, run.high, strict=True)
-        rows = [_of_day(a[cut], m[cut], low[cut], high[cut], scale) for a, m, low, high in parts]
-        for name, value in _mean(rows).items():
-            by_day[name].append(value)
-    order, regret = _of_windows(run, per_day)
-    return ZoneResult(
-        **{name: tuple(values) for name, values in by_day.items()},
-        concordance=order,
-        regret=regret,
-        fits=run.fits,
-        fit_cpu_s=run.fit_cpu_s,
-        cpu_s=run.cpu_s,
+    band = AdaptiveBand(-(-plan.horizon // per_day), per_day)
+    rows: list[Forecast] = []
+    for issue_s, mean, levels in zip(times_s.tolist(), means[made], quantiles[made], strict=True):
+        band.learn(known_past(series, issue_s))
+        raw = Forecast(
+            grid_zone=series.grid_zone,
+            kind=series.kind,
+            slots=SlotGrid(issue_s, series.slots.step_s, plan.horizon),
+            issue_time_s=issue_s,
+            mean_g_per_kwh=mean,
+            levels=plan.levels,
+            quantiles_g_per_kwh=levels,
+            model=str(plan.model),
+            source=series.source,
+        )
+        rows.append(band.widened(raw))
+    actual = [series.window(item.slots).values_g_per_kwh for item in rows]
+    run = ZoneRun(
+        step_s=series.slots.step_s,
+        issue_times_s=times_s,
+        actual_g_per_kwh=np.stack(actual),
+        mean_g_per_kwh=means[made],
+        levels=plan.levels,
+        quantiles_g_per_kwh=np.stack([item.quantiles_g_per_kwh for item in rows]),
+        scale_g_per_kwh=metrics.seasonal_step(series.before(plan.start_s).values_g_per_kwh, per_day),
     )
+    return run, int(len(made) - made.sum())
 
 
-def _of_day(actual: Array, mean: Array, low: Array, high: Array, scale: float) -> dict[str, float]:
-    """Measure one origin's lead day."""
-    losses = metrics.pinball(actual, low, _BAND[0]) + metrics.pinball(actual, high, _BAND[1])
-    return {
-        "mape": metrics.mape(actual, mean),
-        "mae": metrics.mae(actual, mean),
-        "mase": metrics.mase(actual, mean, scale),
-        "coverage80": metrics.coverage_share(actual, low, high),
-        "width80": metrics.mean_width(low, high),
-        "pinball": losses / 2,
-    }
+def _zone(
+    series: CarbonSeries, covariates: Covariates | None, plan: _Plan, parts: list[_Made]
+) -> tuple[ZoneRun, ZoneResult]:
+    if not any(np.isfinite(part.mean).any() for part in parts):
+        # Every forecast was refused: the last one says why, in the model's own words.
+        issue_s = plan.issue_times_s()[-1]
+        past = known_past(series, issue_s)
+        refusing = plan.make().fit(past, covariates=covariates_for(series, covariates))
+        foresee(refusing, past, at_s=issue_s, horizon=plan.horizon)
+    run, refused = _run_of(series, plan, parts)
+    result = measure(
+        run,
+        refused=refused,
+        flags=dict(sorted(Counter(flag for part in parts for flag in part.flags).items())),
+        fits=sum(part.fits for part in parts),
+        fit_cpu_s=sum(part.fit_cpu_s for part in parts),
+        cpu_s=sum(part.cpu_s for part in parts),
+    )
+    return run, result
 
 
-def _of_windows(run: _Run, per_day: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Measure order and regret within a day and the whole horizon."""
-    horizon, length = run.actual.shape[1], max(1, _JOB_H * per_day // 24)
-    order: dict[str, float] = {}
-    regret: dict[str, float] = {}
-    for slots in sorted({min(per_day, horizon), horizon}):
-        label = f"{slots * 24 / per_day:g}h"
-        actual, mean = run.actual[:, :slots], run.mean[:, :slots]
-        order[label] = _mean(metrics.concordance(actual, mean).tolist())
-        if slots >= length:
-            lost = metrics.window_regret(actual, mean, length)
-            for name in ("extra_share", "now_extra_share", "saving_share_of_oracle"):
-                regret[f"{name}_{label}"] = getattr(lost, name)
-    return order, regret
+class _Work:
+    """The parts of a backtest, those that are done and those to do."""
+
+    def __init__(self, parts: Mapping[str, list[_Part]], checkpoint: Checkpoint | None, code: str) -> None:
+        self.names = [(zone, index) for zone, items in parts.items() for index in range(len(items))]
+        self.parts = parts
+        self.checkpoint = checkpoint
+        self.keys: dict[tuple[str, int], str] = {}
+        self.done: dict[tuple[str, int], _Made] = {}
+        if checkpoint is not None:
+            for zone, index in self.names:
+                key = self.keys[zone, index] = parts[zone][index].key(code)
+                kept = checkpoint.load(key)
+                if kept is not None:
+                    self.done[zone, index] = _Made.of(kept)
+
+    def run(self, executor: Executor, progress: Callable[[str, int, int], None]) -> None:
+        todo = [name for name in self.names if name not in self.done]
+        if self.done:
+            progress("", len(self.done), len(self.names))
+        calls = [self.parts[zone][index] for zone, index in todo]
+        for at, made in executor.map_unordered(_forecast_part, calls):
+            name = todo[at]
+            self.done[name] = made
+            if self.checkpoint is not None:
+                self.checkpoint.save(self.keys[name], made.arrays())
+            progress(name[0], len(self.done), len(self.names))
 
 
 def _refuse(series: Mapping[str, CarbonSeries], plan: _Plan) -> None:
@@ -301,6 +265,10 @@ def _refuse(series: Mapping[str, CarbonSeries], plan: _Plan) -> None:
     if not set(_BAND) <= set(plan.levels):
         msg = f"the quantile levels {plan.levels} leave out {_BAND[0]} and {_BAND[1]}"
         raise ConfigError(msg, hint="a backtest measures the 80 % band between them", value=plan.levels)
+    steps = sorted({item.slots.step_s for item in series.values()})
+    if len(steps) > 1:
+        msg = f"the series have different steps ({', '.join(f'{step} s' for step in steps)})"
+        raise SlotError(msg, hint="backtest zones of one step together", value=steps)
     for zone, item in series.items():
         needed_s = plan.issue_times_s()[-1] + plan.horizon * item.slots.step_s
         if plan.start_s <= item.slots.start_s or needed_s > item.slots.end_s:
@@ -319,7 +287,7 @@ def _refuse(series: Mapping[str, CarbonSeries], plan: _Plan) -> None:
 def backtest(  # noqa: PLR0913 - one keyword per choice
     series: Mapping[str, CarbonSeries],
     *,
-    model: str = AUTO,
+    model: str | ForecasterFactory = AUTO,
     start_s: int,
     end_s: int,
     horizon: int = 96,
@@ -328,20 +296,24 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
     covariates: Mapping[str, Covariates] | None = None,
     levels: Sequence[float] = LEVELS,
     jobs: int = 1,
-    progress: Callable[[str], None] = lambda _zone: None,
+    executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
+    keep_forecasts: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _zone, _done, _total: None,
 ) -> BacktestResult:
     """Forecast again and again from the past, and compare with what came.
 
     From each issue time only what was known then is used: nothing within the
     availability lag of a series, and of revised values those read by then. The bands
-    adapt to the forecasts whose outcome has come to be known.
+    adapt to the forecasts whose outcome has come to be known. Where too much of the
+    past is missing, no forecast is made, and the result says how often.
 
     Parameters
     ----------
     series : mapping of str to CarbonSeries
-        Per zone; the past before `start_s` is what the model learns from first.
-    model : str
-        Name of the forecaster.
+        Per zone, all of one step; the past before `start_s` is what the model learns from first.
+    model : str or callable
+        Name of the forecaster, or what makes one when called with ``levels``: its class.
     start_s, end_s : int
         First and last issue time, seconds since the epoch.
     horizon : int
@@ -357,8 +329,16 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
     jobs : int
         Processes to use; results don't depend on it. A script that asks for more
         than one must guard its start with ``if __name__ == "__main__"``.
+    executor : Executor, optional
+        Where the work runs instead, e.g. a `DaskExecutor`.
+    checkpoint : str or Path, optional
+        Folder in which finished parts are kept. The same backtest with the same
+        folder goes on where the last one ended, with the same result; a change of
+        data, model, choices or code finds nothing there.
+    keep_forecasts : bool
+        True keeps the forecasts themselves, for pictures.
     progress : callable, optional
-        Told each zone that is done.
+        Told the zone of each part that is done, how many parts are done and how many there are.
 
     Returns
     -------
@@ -371,31 +351,35 @@ def backtest(  # noqa: PLR0913 - one keyword per choice
         The data don't cover the issue times and their horizon; the message says what they cover.
     ConfigError
         A choice is out of range, or there is no such model.
+    ExecutorError, OutputError
+        Workers died; the checkpoint can't be written.
     AicschedError
         A zone can't be forecast.
     """
     plan = _Plan(model, start_s, end_s, horizon, every_h * HOUR_S, refit_days, tuple(levels))
     _refuse(series, plan)
-    make_forecaster(model, levels=plan.levels)
+    example = plan.make()
     offered = covariates or {}
-    results: dict[str, ZoneResult] = {}
-    if jobs == 1:
-        for zone, item in series.items():
-            results[zone] = _zone(item, offered.get(zone), plan)
-            progress(zone)
-    else:
-        # Fresh processes: forking one that has threads (BLAS has) may deadlock.
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            call = partial(_zone, plan=plan)
-            running = {zone: pool.submit(call, item, offered.get(zone)) for zone, item in series.items()}
-            for zone, future in running.items():
-                results[zone] = future.result()
-                progress(zone)
+    parts = {
+        zone: [
+            _Part(item, offered.get(zone), plan, times_s, aicsched.__version__) for times_s in plan.parts()
+        ]
+        for zone, item in series.items()
+    }
+    kept = None if checkpoint is None else Checkpoint(Path(checkpoint))
+    work = _Work(parts, kept, "" if kept is None else code_digest(example))
+    work.run(executor or (SerialExecutor() if jobs == 1 else ProcessExecutor(jobs)), progress)
+    made = {
+        zone: _zone(item, offered.get(zone), plan, [work.done[zone, at] for at in range(len(parts[zone]))])
+        for zone, item in series.items()
+    }
     return BacktestResult(
-        model=model,
+        model=example.name,
         start_s=start_s,
         end_s=end_s,
         horizon=horizon,
         origins=len(plan.issue_times_s()),
-        zones=results,
+        zones={zone: result for zone, (_, result) in made.items()},
+        runs={zone: run for zone, (run, _) in made.items()} if keep_forecasts else {},
+        synthetic=any(item.synthetic for item in series.values()),
     )

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Regret",
     "concordance",
+    "coverage_by_hour",
     "coverage_share",
+    "interruptible_regret",
     "mae",
     "mape",
     "mase",
@@ -188,6 +190,35 @@ def coverage_share(actual: Array, low: Array, high: Array) -> float:
     return _mean(((actual[known] >= low[known]) & (actual[known] <= high[known])).astype(np.float64))
 
 
+def coverage_by_hour(actual: Array, low: Array, high: Array, hours: NDArray[np.int64]) -> Array:
+    """Return which share of the actual values lies in a band, by hour of the day.
+
+    Parameters
+    ----------
+    actual, low, high : ndarray, same shape
+        Values in one unit.
+    hours : ndarray of int, same shape
+        Hour of the day of each value, 0 to 23.
+
+    Returns
+    -------
+    ndarray, shape (24,)
+        Shares in [0, 1]; NaN for an hour of which nothing is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ones = np.ones(3)
+    >>> coverage_by_hour(np.array([1.0, 1.0, 9.0]), ones, ones, np.array([0, 1, 1]))[:2].tolist()
+    [1.0, 0.5]
+    """
+    known = np.isfinite(actual) & np.isfinite(low) & np.isfinite(high)
+    inside = (actual[known] >= low[known]) & (actual[known] <= high[known])
+    count = np.bincount(hours[known], minlength=24).astype(np.float64)
+    held = np.bincount(hours[known], weights=inside.astype(np.float64), minlength=24)
+    return np.divide(held, count, out=np.full(24, np.nan), where=count > 0)
+
+
 def mean_width(low: Array, high: Array) -> float:
     """Return how wide a band is on average.
 
@@ -259,6 +290,24 @@ class Regret:
     saving_share_of_oracle: float
     windows: int
 
+    @property
+    def saving_share(self) -> float:
+        """What believing the forecast saves against running at once, over what that emits."""
+        return 1.0 - (1.0 + self.extra_share) / (1.0 + self.now_extra_share)
+
+
+def _regret(each: Array) -> Regret:
+    """Sum over windows what was met, what was best and what comes at once, shape (n, 3)."""
+    each = each[np.isfinite(each).all(axis=1)]
+    met, best, at_once = (float(total) for total in each.sum(axis=0))
+    nan = float("nan")
+    return Regret(
+        extra_share=met / best - 1.0 if best > 0 else nan,
+        now_extra_share=at_once / best - 1.0 if best > 0 else nan,
+        saving_share_of_oracle=(at_once - met) / (at_once - best) if at_once > best else nan,
+        windows=len(each),
+    )
+
 
 def window_regret(actual: Array, forecast: Array, length: int) -> Regret:
     """Return what a job loses when it starts where forecasts say.
@@ -284,13 +333,37 @@ def window_regret(actual: Array, forecast: Array, length: int) -> Regret:
     >>> made.extra_share, made.now_extra_share, round(made.saving_share_of_oracle, 3)
     (1.0, 3.0, 0.667)
     """
-    each = REGRET(frozen_array(actual), frozen_array(forecast), length)
-    each = each[np.isfinite(each).all(axis=1)]
-    met, best, at_once = (float(total) for total in each.sum(axis=0))
-    nan = float("nan")
-    return Regret(
-        extra_share=met / best - 1.0 if best > 0 else nan,
-        now_extra_share=at_once / best - 1.0 if best > 0 else nan,
-        saving_share_of_oracle=(at_once - met) / (at_once - best) if at_once > best else nan,
-        windows=len(each),
-    )
+    return _regret(REGRET(frozen_array(actual), frozen_array(forecast), length))
+
+
+def interruptible_regret(actual: Array, forecast: Array, count: int) -> Regret:
+    """Return what a job that may pause loses when it runs in the slots that forecasts find cleanest.
+
+    Parameters
+    ----------
+    actual, forecast : ndarray, shape (n, h)
+        Intensities over the windows in which the job may run, one a row [g/kWh].
+        Rows with an unknown actual are left out.
+    count : int
+        Slots the job needs, at most h, anywhere in the window; of slots foreseen
+        as equally clean it takes the earlier one.
+
+    Returns
+    -------
+    Regret
+        Over all rows together; at once means in the first `count` slots.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> actual, forecast = np.array([[4.0, 1.0, 3.0, 2.0]]), np.array([[4.0, 1.0, 2.0, 3.0]])
+    >>> made = interruptible_regret(actual, forecast, 2)
+    >>> round(made.extra_share, 3), round(made.now_extra_share, 3)
+    (0.333, 0.667)
+    """
+    chosen = np.argsort(forecast, axis=1, kind="stable")[:, :count]
+    met = np.take_along_axis(actual, chosen, axis=1).mean(axis=1)
+    best = np.sort(actual, axis=1)[:, :count].mean(axis=1)
+    each = np.stack([met, best, actual[:, :count].mean(axis=1)], axis=1)
+    each[np.isnan(actual).any(axis=1)] = np.nan
+    return _regret(each)

@@ -1,0 +1,119 @@
+"""``aicsched backtest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aicsched.cli.forecast import Zones, say_synthetic
+from aicsched.cli.options import Carbon, Column, Horizon, Kind, Lag, Model, TimeZone, Unit, open_carbon
+from aicsched.cli.output import AsJson, ConfigFile, emit_json, print_table
+
+if TYPE_CHECKING:
+    from aicsched.executor import Executor
+    from aicsched.forecast.backtest import BacktestResult
+
+
+def backtest(
+    start: Annotated[str, typer.Option("--start", metavar="ISO", help="First issue time, with offset.")],
+    end: Annotated[str, typer.Option("--end", metavar="ISO", help="Last issue time, with offset.")],
+    carbon: Carbon = None,
+    column: Column = None,
+    unit: Unit = None,
+    kind: Kind = None,
+    time_zone: TimeZone = None,
+    lag: Lag = 0.0,
+    zone: Zones = None,
+    weather: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weather",
+            metavar="FILE…",
+            help="Vintage weather forecasts, one file a zone; ZONE=FILE names it.",
+        ),
+    ] = None,
+    horizon: Horizon = None,
+    model: Model = None,
+    every: Annotated[
+        int, typer.Option("--every", metavar="H", min=1, help="Hours between issue times.")
+    ] = 24,
+    refit: Annotated[
+        int, typer.Option("--refit", metavar="DAYS", min=1, help="Days between learnings of the model.")
+    ] = 30,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes to use.")] = 1,
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="ADDRESS", help="Run on this Dask scheduler instead.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FOLDER", help="Keep what is done here, and go on from it."),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a forecaster on the past: rolling origins, accuracy, coverage and scheduling regret."""
+    from aicsched.cli.progress import parts
+    from aicsched.config import load_settings
+    from aicsched.forecast.backtest import backtest as run
+    from aicsched.forecast.base import Covariates
+    from aicsched.forecast.weather import read_weather
+    from aicsched.slots import HOUR_S, parse_time
+
+    settings = load_settings(config, horizon_h=horizon, model=model)
+    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    series = {name: source.read(name) for name in zone or source.zones()}
+    step_s = min((item.slots.step_s for item in series.values()), default=HOUR_S)
+    with parts(quiet=as_json) as progress:
+        result = run(
+            series,
+            model=settings.model,
+            start_s=parse_time(start),
+            end_s=parse_time(end),
+            horizon=settings.horizon_h * HOUR_S // step_s,
+            every_h=every,
+            refit_days=refit,
+            covariates={name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
+            executor=_executor(dask, jobs),
+            checkpoint=resume,
+            progress=progress,
+        )
+    if as_json:
+        emit_json(result.as_dict())
+        return
+    _print(result)
+    say_synthetic(synthetic=result.synthetic)
+
+
+def _executor(dask: str | None, jobs: int) -> Executor | None:
+    from aicsched.executor import DaskExecutor, ProcessExecutor
+
+    if dask is not None:
+        return DaskExecutor(dask)
+    return ProcessExecutor(jobs) if jobs > 1 else None
+
+
+def _print(result: BacktestResult) -> None:
+    payload = result.as_dict()
+    whole = list(payload["mean"]["concordance"])[-1:]
+    columns = ["MAPE by lead day [%]", "p95", "80 % band holds"]
+    columns += [f"saving of a 4-h job in {label}" for label in whole]
+    rows: list[tuple[str, ...]] = []
+    for name, item in [*payload["zones"].items(), ("mean", payload["mean"])]:
+        saved = [item["regret"].get(f"saving_share_of_oracle_{label}") for label in whole]
+        rows.append(
+            (
+                name,
+                " / ".join(_number(value, 2) for value in item["mape"]),
+                _number(item["mape_p95"], 1),
+                " / ".join(_number(value, 2) for value in item["coverage80"]),
+                *(f"{_number(value, 2)} of best" for value in saved),
+            )
+        )
+    title = f"{payload['model']}: {payload['origins']} origins, {payload['cpu_s_per_fit']:.3f} CPU s a fit"
+    print_table(title, ("zone", *columns), rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
