@@ -73,6 +73,25 @@ display(SVG(forecast_fan(data)))
 forecast_frame(next(iter(run.forecasts.values()))).head()
 
 # %% [markdown]
+# ## How good it is
+# The same model tried from two weeks of past issue times, beside a plain seasonal profile. With your own
+# data: `aicsched backtest --report page.html`.
+
+# %%
+from aicsched.report.backtest_figures import calibration, error_by_lead
+
+series = {zone: carbon.read(zone) for zone in carbon.zones()}
+times = {"start_s": carbon.now_s - 18 * 86_400, "end_s": carbon.now_s - 4 * 86_400, "keep_forecasts": True}
+tried = ac.backtest(series, **times)
+display(SVG(error_by_lead(tried, rival=ac.backtest(series, model="seasonal", **times))))
+display(SVG(calibration(tried)))
+
+# %%
+tried.frame().query("metric == 'mape'").pivot_table(
+    index="grid_zone", columns="lead_day", values="value"
+).round(1)
+
+# %% [markdown]
 # ## What moved
 # Work per region and hour, before and after, over carbon intensity.
 

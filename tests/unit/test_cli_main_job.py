@@ -147,6 +147,11 @@ def test_a_backtest_goes_on_from_a_folder_and_in_processes_alike(run: Run, files
             name: plain[name] for name in ("zones", "mean")
         }
     assert len(list(Path("kept").glob("part-*.npz"))) == 2
+    report = ["--report", "pages/page.html", "--rival", "ridge"]
+    assert as_json(run(*common, *report))["files"] == {"report": "pages/page.html"}
+    assert "Dashed orange: ridge." in Path("pages/page.html").read_text()
+    code, out, _ = run(*common[:-1], *report[:2])
+    assert (code, "pages/page.html" in out) == (0, True)
 
 
 def test_a_backtest_s_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

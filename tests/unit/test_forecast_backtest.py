@@ -63,7 +63,13 @@ def test_the_keys_are_as_promised() -> None:
             "0.1": 4, "0.5": 4, "0.9": 4
         }  # fmt: skip
         assert tuple(zone["concordance"]) == windows
-        kinds = ("extra_share", "now_extra_share", "saving_share_of_oracle")
+        kinds = (
+            "extra_share",
+            "now_extra_share",
+            "saving_share",
+            "oracle_saving_share",
+            "saving_share_of_oracle",
+        )
         assert set(zone["regret"]) == {
             f"{job}{kind}_{hours}" for job in ("", "interruptible_") for kind in kinds for hours in windows
         }
@@ -242,8 +248,8 @@ def test_the_frame_is_tidy() -> None:
     series = example()
     frame = backtest(series, model="seasonal", **window(series, 38, 40)).frame()
     assert list(frame.columns) == ["grid_zone", "lead_day", "metric", "value"]
-    # By lead day 8 measures and 3 levels; of the whole: p95, 24 hours, 2 orders, 2 jobs of 6 figures.
-    assert len(frame) == 2 * ((8 + 3) * 4 + 1 + 24 + 2 + 12)
+    # By lead day 8 measures and 3 levels; of the whole: p95, 24 hours, 2 orders, 2 jobs of 10 figures.
+    assert len(frame) == 2 * ((8 + 3) * 4 + 1 + 24 + 2 + 20)
     assert not frame.duplicated(["grid_zone", "lead_day", "metric"]).any()
 
 

@@ -136,6 +136,7 @@ def test_interruptible_regret_equals_trying_every_choice(count: int) -> None:
     assert made.now_extra_share == pytest.approx(now / best - 1)
     assert made.saving_share_of_oracle == pytest.approx((now - met) / (now - best))
     assert made.saving_share == pytest.approx((now - met) / now)
+    assert made.oracle_saving_share == pytest.approx((now - best) / now)
     assert made.windows == 6
 
 

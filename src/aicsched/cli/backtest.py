@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from aicsched.cli.forecast import Zones, say_synthetic
 from aicsched.cli.options import Carbon, Column, Horizon, Kind, Lag, Model, TimeZone, Unit, open_carbon
-from aicsched.cli.output import AsJson, ConfigFile, emit_json, print_table
+from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
 
 if TYPE_CHECKING:
     from aicsched.executor import Executor
     from aicsched.forecast.backtest import BacktestResult
+
+_REPORT_LEVELS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def backtest(
@@ -50,6 +52,13 @@ def backtest(
         Path | None,
         typer.Option("--resume", metavar="FOLDER", help="Keep what is done here, and go on from it."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a page with tables and pictures (HTML)."),
+    ] = None,
+    rival: Annotated[
+        str | None, typer.Option("--rival", help="Another model to draw beside it in the report.")
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +66,7 @@ def backtest(
     from aicsched.cli.progress import parts
     from aicsched.config import load_settings
     from aicsched.forecast.backtest import backtest as run
-    from aicsched.forecast.base import Covariates
+    from aicsched.forecast.base import LEVELS, Covariates
     from aicsched.forecast.weather import read_weather
     from aicsched.slots import HOUR_S, parse_time
 
@@ -65,24 +74,33 @@ def backtest(
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     series = {name: source.read(name) for name in zone or source.zones()}
     step_s = min((item.slots.step_s for item in series.values()), default=HOUR_S)
+    choices: dict[str, Any] = {
+        "start_s": parse_time(start),
+        "end_s": parse_time(end),
+        "horizon": settings.horizon_h * HOUR_S // step_s,
+        "every_h": every,
+        "refit_days": refit,
+        "covariates": {name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
+        "executor": _executor(dask, jobs),
+        "checkpoint": resume,
+        "keep_forecasts": report is not None,
+        "levels": _REPORT_LEVELS if report else LEVELS,
+    }
+    if report is not None:
+        output_folder(report.parent)
     with parts(quiet=as_json) as progress:
-        result = run(
-            series,
-            model=settings.model,
-            start_s=parse_time(start),
-            end_s=parse_time(end),
-            horizon=settings.horizon_h * HOUR_S // step_s,
-            every_h=every,
-            refit_days=refit,
-            covariates={name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
-            executor=_executor(dask, jobs),
-            checkpoint=resume,
-            progress=progress,
-        )
+        result = run(series, model=settings.model, **choices, progress=progress)
+        other = run(series, model=rival, **choices, progress=progress) if rival and report else None
+    if report is not None:
+        from aicsched.report.backtest_page import write_backtest_report
+
+        write_backtest_report(result, series, report, rival=other)
     if as_json:
-        emit_json(result.as_dict())
+        emit_json(result.as_dict() | ({"files": {"report": str(report)}} if report else {}))
         return
     _print(result)
+    if report is not None:
+        console().print(f"report  {report}")
     say_synthetic(synthetic=result.synthetic)
 
 

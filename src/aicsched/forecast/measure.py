@@ -23,6 +23,13 @@ _JOB_H: Final = 4
 _INTERRUPTIBLE_SHARE: Final = 4
 _BAND: Final = (0.1, 0.9)
 _TAIL_PERCENTILE: Final = 95.0
+_REGRETS: Final = (
+    "extra_share",
+    "now_extra_share",
+    "saving_share",
+    "oracle_saving_share",
+    "saving_share_of_oracle",
+)
 BY_ORIGIN: Final = ("mape", "mae", "mase", "coverage80", "width80", "pinball")
 BY_LEAD_DAY: Final = (*BY_ORIGIN, "width80_percent", "pinball_percent")
 
@@ -126,9 +133,10 @@ class ZoneResult:
     regret : dict of str to float
         Of a 4-hour job within the same windows: ``extra_share_24h`` (emissions
         beyond the oracle's when it starts where the forecast says),
-        ``now_extra_share_24h`` (when it starts at once) and
-        ``saving_share_of_oracle_24h`` (saved against starting at once, over what
-        the oracle saves); the same with ``_96h``. With ``interruptible_`` in
+        ``now_extra_share_24h`` (when it starts at once), ``saving_share_24h`` and
+        ``oracle_saving_share_24h`` (saved against starting at once, over what that
+        emits) and ``saving_share_of_oracle_24h`` (one over the other); the same
+        with ``_96h``. With ``interruptible_`` in
         front: of a job that needs a quarter of the window's slots and may pause.
     per_origin : dict of str to ndarray, shape (n, days)
         What the means above are of.
@@ -319,6 +327,6 @@ def _of_windows(run: ZoneRun) -> tuple[dict[str, float], dict[str, float]]:
             ),
         }
         for kind, item in lost.items():
-            for name in ("extra_share", "now_extra_share", "saving_share_of_oracle"):
+            for name in _REGRETS:
                 regret[f"{kind}{name}_{label}"] = getattr(item, name)
     return order, regret

@@ -295,6 +295,11 @@ class Regret:
         """What believing the forecast saves against running at once, over what that emits."""
         return 1.0 - (1.0 + self.extra_share) / (1.0 + self.now_extra_share)
 
+    @property
+    def oracle_saving_share(self) -> float:
+        """What perfect foresight saves against running at once, over what that emits."""
+        return 1.0 - 1.0 / (1.0 + self.now_extra_share)
+
 
 def _regret(each: Array) -> Regret:
     """Sum over windows what was met, what was best and what comes at once, shape (n, 3)."""

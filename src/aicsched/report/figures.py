@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from aicsched.domain.placement import Placement
     from aicsched.report.model import ReportData
 
-__all__ = ["draw_all", "forecast_fan", "hourly_carbon", "pareto_front", "placement_map", "region_bars"]
+__all__ = [
+    "days_axis",
+    "draw_all",
+    "forecast_fan",
+    "hourly_carbon",
+    "pareto_front",
+    "placement_map",
+    "region_bars",
+]
 
 PAST_H: Final = 168
 WIDTH_IN: Final = 9.6
@@ -63,8 +71,18 @@ def draw_all(data: ReportData) -> dict[str, str]:
     return made
 
 
-def _days(axes: Axes, start_s: int, end_s: int, *, most: int) -> None:
-    """Label the UTC midnights of a time axis in hours since `start_s`."""
+def days_axis(axes: Axes, start_s: int, end_s: int, *, most: int) -> None:
+    """Label the UTC midnights of a time axis in hours since `start_s`.
+
+    Parameters
+    ----------
+    axes : Axes
+        Whose horizontal axis is meant.
+    start_s, end_s : int
+        What it shows, seconds since the epoch.
+    most : int
+        At most so many labels.
+    """
     first = -(-start_s // (_DAY_H * HOUR_S))
     last = (end_s - 1) // (_DAY_H * HOUR_S)  # a label at the very end would run into the neighbour
     every = max(1, -(-(last - first + 1) // most))
@@ -132,7 +150,7 @@ def _fan(axes: Axes, data: ReportData, zone: str, *, first: bool) -> None:
     axes.set_ylim(0, peak * (1.3 if first else 1.12) or 1.0)
     axes.set_title(short(f"{zone}  ({_regions_in(data, zone)})", 46))
     axes.set_ylabel("g CO₂e per kWh")
-    _days(axes, start_s, end_s, most=7)
+    days_axis(axes, start_s, end_s, most=7)
     if first:
         _name_lines(axes, known=bool(actual.size), end_h=(end_s - start_s) / HOUR_S)
 
@@ -212,7 +230,7 @@ def _map(
     axes.hlines(np.arange(1, len(regions)), 0, span_h, color="white", linewidth=1.6)
     axes.set_ylim(len(regions), 0)
     axes.grid(visible=False)
-    _days(axes, slots.start_s, slots.end_s, most=6)
+    days_axis(axes, slots.start_s, slots.end_s, most=6)
 
 
 def _colour_key(figure: Figure, peak_g_per_kwh: float, height_in: float) -> None:
@@ -300,7 +318,7 @@ def hourly_carbon(data: ReportData) -> str:
         axes.stairs(after / divisor, edges_h, color=AFTER, linewidth=1.6, baseline=None)
         axes.set_ylim(0, peak_g / divisor * 1.18 or 1.0)
         axes.set_ylabel(f"{unit} CO₂e per hour")
-        _days(axes, slots.start_s, slots.end_s, most=12)
+        days_axis(axes, slots.start_s, slots.end_s, most=12)
         at = axes.transAxes
         if before is not None:
             axes.text(0.99, 0.97, "before", color=PAST, ha="right", va="top", transform=at)

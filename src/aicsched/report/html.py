@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 
     from aicsched.report.model import ReportData
 
-__all__ = ["headline", "render", "write_report"]
+__all__ = ["headline", "render", "template", "write_report"]
 
 TEMPLATE = "template.html.j2"
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return one of the page templates beside this module.
+
+    Parameters
+    ----------
+    name : str
+        Its file name.
+
+    Returns
+    -------
+    jinja2.Template
+        It escapes what is put into it.
+    """
     import jinja2  # noqa: PLC0415 - 0.1 s that only a report pays
 
     environment = jinja2.Environment(
@@ -32,7 +44,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE)
+    return environment.get_template(name)
 
 
 def headline(data: ReportData) -> str:
@@ -153,7 +165,7 @@ def render(data: ReportData) -> str:
         HTML; the same text for the same facts.
     """
     kinds = sorted({str(item.kind) for item in data.forecasts.values()})
-    return _template().render(
+    return template(TEMPLATE).render(
         data=data,
         headline=headline(data),
         tiles=_tiles(data),
