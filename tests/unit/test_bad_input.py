@@ -61,7 +61,12 @@ def refused(error: type[AicschedError], act: Callable[[], object], *told: str) -
 def test_naive_times(tmp_path: Path) -> None:
     file = carbon(tmp_path, [(when.removesuffix("Z"), 400) for when in HOURS])
     refused(
-        SlotError, lambda: FileCarbon([file]), "row 2", "has no time zone", "add an offset, for example Z"
+        SlotError,
+        lambda: FileCarbon([file]),
+        "row 2",
+        "no time zone",
+        "add an offset, for example Z",
+        "--time-zone",
     )
 
 

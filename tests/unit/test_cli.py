@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pytest
 
 from aicsched.cli import app as application
@@ -174,3 +175,24 @@ def test_recycling_is_a_dry_run_with_a_plan_file(run: Run, tmp_path: Path) -> No
         assert low <= mid <= high
     assert (tmp_path / "plans" / "recycle-plan.json").is_file()
     assert "dry run" in run("recycle", "recommend")[1]
+
+
+def test_local_times_and_a_lag_go_through_the_command_line(run: Run, tmp_path: Path) -> None:
+    hours = np.arange(24 * 30)
+    stamps = [f"2021-06-{1 + hour // 24:02}T{hour % 24:02}:00" for hour in hours.tolist()]
+    values = [300 + 50 * np.cos(2 * np.pi * hour / 24) for hour in hours]
+    values[100] = -1.0
+    rows = "\n".join(f"{when},{value:.3f}" for when, value in zip(stamps, values, strict=True))
+    (tmp_path / "DE.csv").write_text(f"time,ci\n{rows}\n")
+    code, _, err = run("forecast", "--carbon", "DE.csv")
+    assert code == 2
+    assert "has no time zone" in err
+    told = ("forecast", "--carbon", "DE.csv", "--time-zone", "Europe/Berlin", "--lag", "5", "--horizon", "24")
+    made = as_json(run(*told, "--json"))["forecasts"]["DE"]
+    assert made["issue_time"] == "2021-07-01T03:00Z"  # the last hour ended at 22:00 UTC
+    assert made["flags"] == ["quarantined:1", "gaps-filled:1", "late:5"]
+    code, out, _ = run(*told)
+    assert code == 0
+    assert "DE: quarantined:1, gaps-filled:1, late:5" in out
+    late = ("--time-zone", "Europe/Berlin", "--lag", "-1")
+    assert run("forecast", "--carbon", "DE.csv", *late)[0] == 2

@@ -71,8 +71,8 @@ def test_an_hour_that_is_never_known_gets_the_mean() -> None:
     ("holes", "words"),
     [
         ((slice(0, 240),), "168 of 168 slots of the last week"),
-        ((slice(150, 195),), "45 of 168 slots of the last week"),
-        ((slice(233, 240),), "7 of 24 slots of the last day"),
+        ((slice(90, 175),), "85 of 168 slots of the last week"),
+        ((slice(227, 240),), "13 of 24 slots of the last day"),
     ],
 )
 def test_too_many_gaps_are_refused_with_their_place(holes: tuple[slice, ...], words: str) -> None:

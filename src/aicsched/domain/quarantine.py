@@ -25,6 +25,8 @@ __all__ = ["dropouts", "impossible", "refuse_wrong_units"]
 # fiftieth of the median, and by ten from the slot before and to the slot behind, is a dropout.
 _LOW_SHARE: Final = 1 / 50
 _BESIDE_SHARE: Final = 1 / 5
+# From so little a grid may truly come to nothing within a slot.
+_BESIDE_G_PER_KWH: Final = 20.0
 # Up to so many are a hiccup, more are a wrong unit.
 _FEW_SHARE: Final = 0.02
 _FEW: Final = 2
@@ -65,7 +67,8 @@ def dropouts(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (n,)
         True for values below a fiftieth of the median between two that are not even
-        below a fifth of it. A grid that nears zero by steps keeps its zeros.
+        below a fifth of it, nor below 20 g/kWh. A grid that nears zero by steps keeps
+        its zeros.
 
     Examples
     --------
@@ -82,7 +85,7 @@ def dropouts(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], low, [False]])))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         beside = [known[index] for index in (first - 1, end) if 0 <= index < len(known)]
-        if beside and min(beside) >= _BESIDE_SHARE * median:
+        if beside and min(beside) >= max(_BESIDE_SHARE * median, _BESIDE_G_PER_KWH):
             found[order[first:end]] = True
     return found
 

@@ -59,7 +59,7 @@ def lay_on_grid(
     Parameters
     ----------
     time_s : ndarray of int64, shape (rows,)
-        Start of each row's slot, seconds since the epoch, in any order; at least one.
+        Start of each row's slot, seconds since the epoch, in any order.
     values : ndarray of float64, shape (rows,)
         One value a row, NaN where it is missing.
     where : str
@@ -82,7 +82,8 @@ def lay_on_grid(
     SlotError
         A row is off the grid, and the steps are no series of steps up to an hour.
     SignalGap
-        More than a quarter of the slots between the first and the last known one are missing.
+        More than a quarter of the slots between the first and the last known one are
+        missing, or there is no row.
 
     Examples
     --------
@@ -90,6 +91,9 @@ def lay_on_grid(
     >>> laid.values.tolist(), laid.notes
     ([0.0, 0.0, 0.0, nan, 1.0], ('sorted', 'duplicates:1'))
     """
+    if not len(time_s):
+        msg = f"{where}: no row can be used"
+        raise SignalGap(msg, hint="give at least one row with a clear time", value=0)
     notes: list[str] = []
     if (np.diff(time_s) < 0).any():
         notes.append(Flag.SORTED.value)
@@ -144,7 +148,11 @@ def _lengths(apart_s: NDArray[np.int64]) -> NDArray[np.int64] | None:
     last = np.maximum.accumulate(np.where(known, np.arange(len(steps)), -1))
     last[last < 0] = int(np.argmax(known))
     step_s = np.repeat(steps[last], counts)
-    return np.append(np.minimum(apart_s, step_s), step_s[-1])
+    step_s = np.append(step_s, step_s[-1])
+    # Before a gap a row lasts no longer than the one before it did: steps may have changed by then.
+    before_s = np.concatenate([step_s[:1], apart_s])
+    next_s = np.append(apart_s, step_s[-1] + 1)
+    return np.where(next_s > step_s, np.minimum(step_s, before_s), next_s)
 
 
 def _regular(

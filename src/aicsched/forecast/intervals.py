@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["AdaptiveBand", "adapt_width", "debiased", "residual_quantiles"]
+__all__ = ["AdaptiveBand", "adapt_width", "debiased", "never_narrower", "residual_quantiles"]
 
 _MARGIN: Final = 1.5
 _RATE: Final = 0.1
@@ -100,6 +100,42 @@ def residual_quantiles(residuals: Array, levels: Sequence[float], *, age: int = 
     centre = np.median(pooled, axis=0)
     quantiles = centre + (quantiles - centre) * min(2.0, 1 + _MARGIN * age / count)
     return np.maximum.accumulate(quantiles, axis=0)
+
+
+def never_narrower(spread: Array, per_day: int) -> Array:
+    """Widen each lead day's band to at least that of the day before.
+
+    What is known of a day can't be less a day later; a band that narrows comes of
+    having too few past forecasts of far leads.
+
+    Parameters
+    ----------
+    spread : ndarray, shape (levels, days * per_day)
+        Quantiles of residuals, rising along the first axis.
+    per_day : int
+        Slots a day.
+
+    Returns
+    -------
+    ndarray, same shape
+        Stretched from the middle where a day's mean width falls behind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> never_narrower(np.array([[-2.0, -1.0, -3.0], [2.0, 1.0, 3.0]]), 1)[1].tolist()
+    [2.0, 2.0, 3.0]
+    """
+    made = spread.copy()
+    before = 0.0
+    for first in range(0, spread.shape[1], per_day):
+        day = made[:, first : first + per_day]
+        width = float((day[-1] - day[0]).mean())
+        if 0 < width < before:
+            middle = (day[-1] + day[0]) / 2
+            made[:, first : first + per_day] = middle + (day - middle) * (before / width)
+        before = max(before, width)
+    return made
 
 
 def adapt_width(log_width: float, *, missed_share: float, target_share: float, rate: float = _RATE) -> float:

@@ -8,6 +8,7 @@ latest hours tell most, the calendar more than one column among many.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class Table(NamedTuple):
 
 
 def _table(blocks: list[tuple[Array, float | Array]]) -> Table:
-    flat = [block.reshape(len(block), -1) for block, _ in blocks]
+    flat = [block.reshape(len(block), math.prod(block.shape[1:])) for block, _ in blocks]
     factors = [
         np.broadcast_to(factor, block.shape[1]) for block, (_, factor) in zip(flat, blocks, strict=True)
     ]

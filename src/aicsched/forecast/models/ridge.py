@@ -15,7 +15,7 @@ import numpy as np
 
 from aicsched.errors import SignalGap
 from aicsched.forecast.base import LEVELS, Covariates, History, need, prepare
-from aicsched.forecast.intervals import debiased, residual_quantiles
+from aicsched.forecast.intervals import debiased, never_narrower, residual_quantiles
 from aicsched.forecast.models.features import (
     LONG_REACH_DAYS,
     SHORT_REACH_DAYS,
@@ -199,7 +199,7 @@ class LogRidge:
         if origin < len(history.log_values) or days > _SEGMENT_DAYS:
             history = prepare(past, min_days=_min_days(days), model=self.name)
         centre, spread, used = self._foreseen(history, origin, days)
-        centre, spread = centre[:horizon], spread[:, :horizon]
+        centre, spread = centre[:horizon], never_narrower(spread, history.per_day)[:, :horizon]
         offered = self._covariates is not None and self._covariates.weather is not None
         unused = tuple(f"weather-unused:d{day + 1}" for day in range(days) if offered and not used[day])
         return history.forecast(

@@ -13,7 +13,7 @@ import numpy as np
 
 from aicsched.domain.carbon import frozen_array
 from aicsched.forecast.base import DAY_S, LEVELS, Covariates, History, need, prepare
-from aicsched.forecast.intervals import residual_quantiles
+from aicsched.forecast.intervals import never_narrower, residual_quantiles
 from aicsched.forecast.kernels import SMOOTH
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ _CALIBRATION_DAYS: Final = 28
 _WEEKEND_MIN_DAYS: Final = 14
 # A median of eight weekends is noisy: four fifths of it foresaw best on January to June 2021.
 _WEEKEND_SHARE: Final = 0.8
+# Fewer past origins than this don't give quantiles of their own.
+_MIN_ROWS: Final = 10
+# How much of a day's error is still there a day later, and by how much the misses of one to nine days
+# must be widened to hold what they promise: measured on January to June 2021 of 13 grids.
+_PERSISTENCE: Final = 0.85
+_FEW_FACTORS: Final = (1.25, 1.13, 1.07, 1.05, 1.04, 1.03, 1.02, 1.0, 1.0)
 _ALPHAS: Final = frozen_array(np.repeat([0.01, 0.03, 0.1], 4))
 _GAMMAS: Final = frozen_array(np.tile([0.05, 0.1, 0.2, 0.4], 3))
 
@@ -42,6 +48,7 @@ class _State(NamedTuple):
     """The smoothed past of one series."""
 
     values: Array  # log intensity without the weekend's departure, shape (n,)
+    known: NDArray[np.bool_]  # shape (n,)
     level: Array  # shape (n,)
     season: Array  # shape (n,)
     weekend: Array  # departure per slot, from the first value to the last lead, shape (n + horizon,)
@@ -156,10 +163,8 @@ class SeasonalProfile:
         centre = state.level[-1] + state.season[len(state.values) - period + lead % period]
         centre = centre + state.weekend[len(state.values) :]
         days = range(-(-horizon // period))
-        spread = np.concatenate(
-            [residual_quantiles(_residuals(state, period, day), self.levels, age=day + 1) for day in days],
-            axis=1,
-        )[:, :horizon]
+        spread = np.concatenate([_spread(state, period, day, self.levels) for day in days], axis=1)
+        spread = never_narrower(spread, period)[:, :horizon]
         return history.forecast(issue_time_s, centre, spread, levels=self.levels, model=self.name)
 
 
@@ -176,7 +181,7 @@ def _smoothed(history: History, horizon: int) -> _State:
     errors = values[period:] - levels[:, :-period] - seasons[:, :-period]
     burned = period if errors.shape[1] > period else 0
     best = int((errors[:, burned:] ** 2).mean(axis=1).argmin())
-    return _State(values, levels[best], seasons[best], weekend)
+    return _State(values, history.known[-len(raw) :], levels[best], seasons[best], weekend)
 
 
 def _weekend(raw: Array, starts_s: NDArray[np.int64], period: int) -> Array:
@@ -205,12 +210,37 @@ def _weekend(raw: Array, starts_s: NDArray[np.int64], period: int) -> Array:
     return usual
 
 
+def _spread(state: _State, period: int, day: int, levels: Sequence[float]) -> Array:
+    """Return quantiles of the residuals of one lead day, shape (levels, period).
+
+    A lead day that too few past origins saw is drawn from the furthest that enough of
+    them saw, wider as errors grow with lead. Where a history is so short that there is
+    none, its few misses are pooled over the hours, taken as likely up as down, and
+    widened for being few.
+    """
+    seen = len(state.values) // period - 1 - _MIN_ROWS
+    if day <= seen:
+        return residual_quantiles(_residuals(state, period, day), levels, age=day + 1)
+    if seen >= 0:
+        known = residual_quantiles(_residuals(state, period, seen), levels, age=seen + 1)
+        return _growth(day) / _growth(seen) * known
+    missed = np.abs(_residuals(state, period, 0))
+    days = len(missed)
+    # What was filled in is missed by little: it tells nothing of what will be.
+    told = state.known[-days * period :].reshape(days, period)[::-1]
+    missed = missed[told] if told.any() else missed
+    side = 2.0 * np.asarray(levels, dtype=np.float64) - 1.0
+    sizes = np.sign(side) * np.quantile(missed, np.abs(side))
+    return _growth(day) * _FEW_FACTORS[days - 1] * np.repeat(sizes[:, None], period, axis=1)
+
+
+def _growth(day: int) -> float:
+    """Return how much larger errors are on a lead day than on the first: an AR(1) process by days."""
+    return float(((1 - _PERSISTENCE ** (2 * day + 2)) / (1 - _PERSISTENCE**2)) ** 0.5)
+
+
 def _residuals(state: _State, period: int, day: int) -> Array:
     """Return what forecasts from past origins missed by on one lead day, shape (n, period)."""
-    furthest = len(state.values) // period - 2
-    if day > furthest:
-        # A lead beyond the history: the furthest known day stands in, wider as a random walk would be.
-        return ((day + 1) / (furthest + 1)) ** 0.5 * _residuals(state, period, furthest)
     last = len(state.values) - (day + 1) * period
     origins = np.arange(last, period - 1, -period)[:_CALIBRATION_DAYS]
     hour = np.arange(period)

@@ -20,7 +20,7 @@ from aicsched.domain.columns import PARQUET, epoch_seconds, numbers, read_column
 from aicsched.domain.flags import Flag
 from aicsched.domain.local_time import local_seconds
 from aicsched.domain.tidy import quality_flags, row_qualities, series_from_rows
-from aicsched.errors import InputError, SignalInvalid, UnitError, did_you_mean
+from aicsched.errors import InputError, SignalInvalid, SlotError, UnitError, did_you_mean
 from aicsched.signals.base import refuse_unknown_zone
 from aicsched.units import intensity_factor
 
@@ -246,7 +246,13 @@ class FileCarbon:
         """Return the start of each row's slot, and which rows' local times are unclear."""
         raw, where = columns[_time_column(columns, name)], f"'{name}'"
         if self._time_zone is None:
-            return epoch_seconds(raw, where=where), np.zeros(len(zones), dtype=np.bool_)
+            try:
+                return epoch_seconds(raw, where=where), np.zeros(len(zones), dtype=np.bool_)
+            except SlotError as error:
+                if "no time zone" not in error.message:
+                    raise
+                hint = f"{error.hint}, or name the clock with --time-zone"
+                raise SlotError(error.message, hint=hint, value=error.value) from error
         return local_seconds(raw, time_zone=self._time_zone, groups=zones, empty=empty, where=where)
 
     def _factor(self, column: str, name: str) -> tuple[float, bool]:
