@@ -12,11 +12,6 @@ from aicsched.plugins import load_plugin, plugin_names
 from aicsched.signals.carbon.sample import SampleCarbon
 
 
-@pytest.mark.parametrize("name", plugin_names("aicsched.forecasters"))
-def test_our_forecasters_pass_the_suite(name: str) -> None:
-    testing.check_forecaster(load_plugin("aicsched.forecasters", name))
-
-
 @pytest.mark.parametrize("name", plugin_names("aicsched.policies"))
 def test_our_policies_pass_the_suite(name: str) -> None:
     testing.check_policy(load_plugin("aicsched.policies", name))
