@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from aicsched.cli import main
 from aicsched.domain.carbon import CarbonSeries, IntensityKind
 from aicsched.domain.readings import Readings
 from aicsched.errors import SignalGap, SlotError, TooLittleHistory
@@ -20,6 +22,8 @@ from aicsched.slots import HOUR_S, SlotGrid
 from aicsched.testing import example_series
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aicsched.domain.forecast import Forecast
 
 DAY_S = 24 * HOUR_S
@@ -216,3 +220,40 @@ def test_the_default_issue_time_is_when_the_newest_value_was_known() -> None:
         source="s",
     )
     assert newest_issue_s([quarter, plain]) == plain.slots.start_s + 25 * HOUR_S
+
+
+def test_lags_of_the_command_line_are_those_of_the_backtest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(tmp_path)
+    series, weather = windy(), vintages()
+    stamps = pa.array(series.slots.starts_s(), pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"time": stamps, "ci": series.values_g_per_kwh}), tmp_path / "DE.parquet")
+    leads = {f"wind_speed_{3 * lead + 3}h": weather.values[:, 0, lead] for lead in range(32)}
+    issues = pa.array(weather.issue_times_s, pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"issue": issues, **leads}), tmp_path / "wx_DE.parquet")
+    span = (
+        "--start",
+        "1970-03-02T00:00Z",
+        "--end",
+        "1970-03-08T00:00Z",
+        "--horizon",
+        "48",
+        "--model",
+        "ridge",
+    )
+    files = ("--carbon", "DE.parquet", "--weather", "wx_DE.parquet", "--lag", "7", "--weather-lag", "5")
+    with pytest.raises(SystemExit) as caught:
+        main(["backtest", *files, *span, "--json"])
+    assert not caught.value.code
+    told = json.loads(capsys.readouterr().out)["zones"]["DE"]["mape"]
+    wanted = backtest(
+        {"DE": windy(availability_lag_s=7 * HOUR_S)},
+        model="ridge",
+        start_s=60 * DAY_S,
+        end_s=66 * DAY_S,
+        horizon=48,
+        covariates={"DE": Covariates(weather=vintages(lag_s=5 * HOUR_S))},
+    )
+    np.testing.assert_allclose(told, wanted.zones["DE"].mape)

@@ -36,6 +36,10 @@ def backtest(
             help="Vintage weather forecasts, one file a zone; ZONE=FILE names it.",
         ),
     ] = None,
+    weather_lag: Annotated[
+        float,
+        typer.Option("--weather-lag", metavar="H", min=0, help="How long after its issue it is at hand [h]."),
+    ] = 0.0,
     horizon: Horizon = None,
     model: Model = None,
     every: Annotated[
@@ -73,6 +77,7 @@ def backtest(
     settings = load_settings(config, horizon_h=horizon, model=model)
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     series = {name: source.read(name) for name in zone or source.zones()}
+    outside = read_weather(weather or (), availability_lag_s=round(weather_lag * HOUR_S))
     step_s = min((item.slots.step_s for item in series.values()), default=HOUR_S)
     choices: dict[str, Any] = {
         "start_s": parse_time(start),
@@ -80,7 +85,7 @@ def backtest(
         "horizon": settings.horizon_h * HOUR_S // step_s,
         "every_h": every,
         "refit_days": refit,
-        "covariates": {name: Covariates(weather=item) for name, item in read_weather(weather or ()).items()},
+        "covariates": {name: Covariates(weather=item) for name, item in outside.items()},
         "executor": _executor(dask, jobs),
         "checkpoint": resume,
         "keep_forecasts": report is not None,

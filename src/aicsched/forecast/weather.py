@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
-def _vintages(path: Path) -> WeatherVintages:
+def _vintages(path: Path, availability_lag_s: int) -> WeatherVintages:
     columns = _read(path)
     times = [name for name, values in columns.items() if values.dtype.kind == "M"]
     leads = {
@@ -149,10 +149,11 @@ def _vintages(path: Path) -> WeatherVintages:
         step_h=hours[0],
         values=frozen_array(stacked.transpose(2, 0, 1)[order]),
         source=f"file:{path.name}",
+        availability_lag_s=availability_lag_s,
     )
 
 
-def read_weather(paths: Sequence[str]) -> dict[str, WeatherVintages]:
+def read_weather(paths: Sequence[str], *, availability_lag_s: int = 0) -> dict[str, WeatherVintages]:
     """Read vintage weather forecasts, one file a zone.
 
     Parameters
@@ -160,6 +161,8 @@ def read_weather(paths: Sequence[str]) -> dict[str, WeatherVintages]:
     paths : sequence of str
         Parquet files; ``ZONE=PATH`` names the zone, else it is the file's stem
         behind its last ``_`` (``ccast13_wx96_DE.parquet`` is DE).
+    availability_lag_s : int
+        How long after its issue a row can first be read [s].
 
     Returns
     -------
@@ -177,5 +180,5 @@ def read_weather(paths: Sequence[str]) -> dict[str, WeatherVintages]:
     for item in paths:
         zone, _, rest = item.partition("=")
         path = Path(rest or item)
-        made[zone if rest else path.stem.rpartition("_")[2]] = _vintages(path)
+        made[zone if rest else path.stem.rpartition("_")[2]] = _vintages(path, availability_lag_s)
     return made
