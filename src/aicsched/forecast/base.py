@@ -49,8 +49,8 @@ LEVELS: Final = (0.1, 0.5, 0.9)
 FLOOR_G_PER_KWH: Final = 0.5
 _LONGEST_STEP_S: Final = DAY_S // 4
 _MISSING_LIMIT_SHARE: Final = 0.25
-# With half of the last day or week filled, forecasts of January to June 2021 of five grids were missed
-# by at most a tenth more, and their bands held; what is left beyond is hearsay.
+# With half of the last day or week filled, 96-h forecasts of January to June 2021 of five grids missed by
+# at most a tenth more, those of the first day by at most a sixth; what is left beyond is hearsay.
 _RECENT_LIMIT_SHARE: Final = 0.5
 _TEACHING_SHARE: Final = 7 / 8
 

@@ -37,7 +37,7 @@ _WEEKEND_SHARE: Final = 0.8
 # Fewer past origins than this don't give quantiles of their own.
 _MIN_ROWS: Final = 10
 # How much of a day's error is still there a day later, and by how much the misses of one to nine days
-# must be widened to hold what they promise: measured on January to June 2021 of 13 grids.
+# must be widened to hold what they promise: measured on January to June 2021 of eight grids.
 _PERSISTENCE: Final = 0.85
 _FEW_FACTORS: Final = (1.25, 1.13, 1.07, 1.05, 1.04, 1.03, 1.02, 1.0, 1.0)
 _ALPHAS: Final = frozen_array(np.repeat([0.01, 0.03, 0.1], 4))
