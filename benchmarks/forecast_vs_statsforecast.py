@@ -89,7 +89,7 @@ def _rivals() -> dict[str, Model]:
         from statsforecast.models import AutoETS, AutoTheta
     except ImportError as error:
         msg = "statsforecast is not installed"
-        raise SourceUnavailable(msg, hint="pip install 'aicsched[bench]'") from error
+        raise SourceUnavailable(msg, hint="pip install 'aicsched[statsforecast]'") from error
 
     def wrapped(make: Callable[[], Any]) -> Model:
         def forecast(_zone: str, past: CarbonSeries) -> Array:
