@@ -16,6 +16,7 @@ from typing import Any
 
 REGISTRY = {
     "forecast": "benchmarks.forecast_vs_statsforecast",
+    "panel": "benchmarks.panel_online",
     "placement": "benchmarks.placement_vs_cpsat",
     "extender": "benchmarks.extender_latency",
 }

@@ -1,5 +1,6 @@
-"""Forecasts of carbon intensity, with intervals that hold what they promise."""
+"""Forecasts of carbon intensity and of utilisation, with intervals that hold what they promise."""
 
+from aicsched.forecast.panel import UtilisationPanel
 from aicsched.forecast.zones import forecast_zones, make_forecaster
 
-__all__ = ["forecast_zones", "make_forecaster"]
+__all__ = ["UtilisationPanel", "forecast_zones", "make_forecaster"]

@@ -24,7 +24,7 @@ import threading
 import time
 from importlib import metadata
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -180,8 +180,15 @@ def _kernel_folder(
 def _bytes_of(function: Callable[..., Any]) -> bytes:
     """Return code and constants of a function: all that decides what it compiles to."""
     assert isinstance(function, FunctionType)  # noqa: S101 - a kernel is a plain function
-    named = {name: function.__globals__.get(name) for name in sorted(_names_in(function.__code__))}
-    constants = {name: value for name, value in named.items() if isinstance(value, int | float | tuple | str)}
+    names = sorted(_names_in(function.__code__))
+    spaces = [function.__globals__]
+    spaces += [vars(found) for name in names if isinstance(found := spaces[0].get(name), ModuleType)]
+    constants = [
+        (name, value)
+        for space in spaces
+        for name in names
+        if isinstance(value := space.get(name), int | float | tuple | str)
+    ]
     return marshal.dumps(function.__code__) + repr(constants).encode()
 
 
