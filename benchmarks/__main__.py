@@ -17,6 +17,7 @@ from typing import Any
 REGISTRY = {
     "forecast": "benchmarks.forecast_vs_statsforecast",
     "panel": "benchmarks.panel_online",
+    "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
     "extender": "benchmarks.extender_latency",
 }
