@@ -73,5 +73,5 @@ def test_no_code_makes_a_flag_that_is_not_known() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 match = LITERAL.fullmatch(node.value)
                 found |= {match.group(1): file.name} if match else {}
-    assert {"weather-unused", "short-history"} <= set(found)
+    assert "short-history" in found
     assert set(found) - NO_FLAGS <= set(Flag), found

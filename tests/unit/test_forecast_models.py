@@ -12,7 +12,8 @@ from aicsched.domain.carbon import CarbonSeries, IntensityKind
 from aicsched.errors import NotFitted, SignalGap, SlotError, TooLittleHistory
 from aicsched.forecast.base import Covariates, prepare
 from aicsched.forecast.models.auto import AutoForecaster
-from aicsched.forecast.models.features import Table, base_table, past_days, weather_table
+from aicsched.forecast.models.features import Table, base_table, past_days
+from aicsched.forecast.models.outside import Outside
 from aicsched.forecast.models.regression import learn
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
@@ -335,10 +336,11 @@ def test_beyond_the_weather_only_those_days_do_without() -> None:
 
 
 def test_weather_columns_without_wind_or_temperature() -> None:
-    _, vintages = windy()
+    whole, vintages = windy()
     for name in ("dewpoint", "temperature"):
-        table = weather_table(replace(vintages, variables=(name,)), np.array([20 * DAY_S]), 0)
-        assert table.values.shape[1] == table.emphasis.size == 17 + 8 * (name == "temperature")
+        outside = Outside(replace(vintages, variables=(name,)), prepare(whole, min_days=2, model="m"), None)
+        table = outside.table(np.array([20 * 24]), 0)
+        assert table.values.shape[1] == table.emphasis.size == 9 + 4 * (name == "temperature")
 
 
 # ---------------------------------------------------------------- auto

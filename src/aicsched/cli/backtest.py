@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from aicsched.cli.forecast import Zones, say_synthetic
-from aicsched.cli.options import Carbon, Column, Horizon, Kind, Lag, Model, TimeZone, Unit, open_carbon
+from aicsched.cli.options import (
+    Carbon,
+    Column,
+    Horizon,
+    Kind,
+    Lag,
+    Mix,
+    Model,
+    TimeZone,
+    Unit,
+    Weather,
+    WeatherLag,
+    open_carbon,
+    open_covariates,
+)
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
 
 if TYPE_CHECKING:
@@ -28,18 +42,9 @@ def backtest(
     time_zone: TimeZone = None,
     lag: Lag = 0.0,
     zone: Zones = None,
-    weather: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weather",
-            metavar="FILE…",
-            help="Vintage weather forecasts, one file a zone; ZONE=FILE names it.",
-        ),
-    ] = None,
-    weather_lag: Annotated[
-        float,
-        typer.Option("--weather-lag", metavar="H", min=0, help="How long after its issue it is at hand [h]."),
-    ] = 0.0,
+    weather: Weather = None,
+    weather_lag: WeatherLag = 0.0,
+    mix: Mix = False,
     horizon: Horizon = None,
     model: Model = None,
     every: Annotated[
@@ -47,7 +52,7 @@ def backtest(
     ] = 24,
     refit: Annotated[
         int, typer.Option("--refit", metavar="DAYS", min=1, help="Days between learnings of the model.")
-    ] = 30,
+    ] = 7,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes to use.")] = 1,
     dask: Annotated[
         str | None, typer.Option("--dask", metavar="ADDRESS", help="Run on this Dask scheduler instead.")
@@ -70,14 +75,12 @@ def backtest(
     from aicsched.cli.progress import parts
     from aicsched.config import load_settings
     from aicsched.forecast.backtest import backtest as run
-    from aicsched.forecast.base import LEVELS, Covariates
-    from aicsched.forecast.weather import read_weather
+    from aicsched.forecast.base import LEVELS
     from aicsched.slots import HOUR_S, parse_time
 
     settings = load_settings(config, horizon_h=horizon, model=model)
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     series = {name: source.read(name) for name in zone or source.zones()}
-    outside = read_weather(weather or (), availability_lag_s=round(weather_lag * HOUR_S))
     step_s = min((item.slots.step_s for item in series.values()), default=HOUR_S)
     choices: dict[str, Any] = {
         "start_s": parse_time(start),
@@ -85,7 +88,7 @@ def backtest(
         "horizon": settings.horizon_h * HOUR_S // step_s,
         "every_h": every,
         "refit_days": refit,
-        "covariates": {name: Covariates(weather=item) for name, item in outside.items()},
+        "covariates": open_covariates(carbon, weather=weather, weather_lag_h=weather_lag, mix=mix, lag_h=lag),
         "executor": _executor(dask, jobs),
         "checkpoint": resume,
         "keep_forecasts": report is not None,

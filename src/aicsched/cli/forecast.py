@@ -13,10 +13,14 @@ from aicsched.cli.options import (
     Horizon,
     Kind,
     Lag,
+    Mix,
     Model,
     TimeZone,
     Unit,
+    Weather,
+    WeatherLag,
     open_carbon,
+    open_covariates,
     planning_time,
     zone_forecasts,
 )
@@ -55,6 +59,9 @@ def forecast(
     time_zone: TimeZone = None,
     lag: Lag = 0.0,
     zone: Zones = None,
+    weather: Weather = None,
+    weather_lag: WeatherLag = 0.0,
+    mix: Mix = False,
     at: At = None,
     horizon: Horizon = None,
     model: Model = None,
@@ -69,7 +76,15 @@ def forecast(
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     at_s = planning_time(at, sample=not carbon)
     zones = zone or list(source.zones())
-    _, made = zone_forecasts(source, zones, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model)
+    covariates = open_covariates(carbon, weather=weather, weather_lag_h=weather_lag, mix=mix, lag_h=lag)
+    _, made = zone_forecasts(
+        source,
+        zones,
+        at_s=at_s,
+        horizon_h=settings.horizon_h,
+        model=settings.model,
+        covariates=covariates,
+    )
     if as_json:
         emit_json({"forecasts": {name: _as_dict(item) for name, item in made.items()}})
         return

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.telemetry import Telemetry
+    from aicsched.forecast.base import Covariates
     from aicsched.signals.base import CarbonSource
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "TimeZone",
     "Unit",
     "open_carbon",
+    "open_covariates",
     "open_fleet",
     "open_telemetry",
     "planning_time",
@@ -54,6 +56,19 @@ TimeZone = Annotated[
 Lag = Annotated[
     float,
     typer.Option("--lag", metavar="H", min=0, help="How long after its hour an intensity is known [h]."),
+]
+Weather = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weather", metavar="FILE…", help="Vintage weather forecasts, one file a zone; ZONE=FILE names it."
+    ),
+]
+WeatherLag = Annotated[
+    float,
+    typer.Option("--weather-lag", metavar="H", min=0, help="How long after its issue it is at hand [h]."),
+]
+Mix = Annotated[
+    bool, typer.Option("--mix", help="Use the power of each source too: the carbon files' columns gen_….")
 ]
 FleetFile = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")
@@ -180,8 +195,58 @@ def planning_time(at: str | None, *, sample: bool) -> int | None:
     return None
 
 
+def open_covariates(
+    carbon: list[str] | None, *, weather: list[str] | None, weather_lag_h: float, mix: bool, lag_h: float
+) -> dict[str, Covariates]:
+    """Read what a forecaster may know beside the intensity.
+
+    Parameters
+    ----------
+    carbon : list of str or None
+        The carbon files, which hold the mix.
+    weather : list of str or None
+        Weather files.
+    weather_lag_h : float
+        Availability lag of the weather [h].
+    mix : bool
+        Read the mix.
+    lag_h : float
+        Availability lag of the mix, that of the intensities [h].
+
+    Returns
+    -------
+    dict of str to Covariates
+        Per zone.
+
+    Raises
+    ------
+    InputError
+        The mix is asked for without carbon files, or a file holds something else.
+    """
+    from aicsched.forecast.base import Covariates
+    from aicsched.forecast.mix import read_mix
+    from aicsched.forecast.weather import read_weather
+    from aicsched.slots import HOUR_S
+
+    if mix and not carbon:
+        msg = "--mix without --carbon: the sample has no source mix"
+        raise InputError(msg, hint="give carbon files with columns such as gen_wind")
+    outside = read_weather(weather or (), availability_lag_s=round(weather_lag_h * HOUR_S))
+    power = read_mix(carbon or (), availability_lag_s=round(lag_h * HOUR_S)) if mix else {}
+    return {
+        zone: Covariates(weather=outside.get(zone), mix=power.get(zone))
+        for zone in dict.fromkeys((*outside, *power))
+    }
+
+
 def zone_forecasts(
-    carbon: CarbonSource, zones: list[str], *, at_s: int | None, horizon_h: int, model: str
+    carbon: CarbonSource,
+    zones: list[str],
+    *,
+    at_s: int | None,
+    horizon_h: int,
+    model: str,
+    covariates: dict[str, Covariates] | None = None,
 ) -> tuple[dict[str, CarbonSeries], dict[str, Forecast]]:
     """Forecast some zones of a source.
 
@@ -197,6 +262,8 @@ def zone_forecasts(
         How far [h].
     model : str
         Name of the forecaster.
+    covariates : dict of str to Covariates, optional
+        What it may know beside the intensities, per zone.
 
     Returns
     -------
@@ -217,7 +284,7 @@ def zone_forecasts(
     made: dict[str, Forecast] = {}
     for zone, item in series.items():
         slots = horizon_h * HOUR_S // item.slots.step_s
-        made |= forecast_zones({zone: item}, at_s=issue_s, horizon=slots, model=model)
+        made |= forecast_zones({zone: item}, at_s=issue_s, horizon=slots, model=model, covariates=covariates)
     return series, made
 
 

@@ -27,6 +27,7 @@ class Flag(StrEnum):
     LATE = "late"
     SHORT_HISTORY = "short-history"
     WEATHER_UNUSED = "weather-unused"
+    MIX_UNUSED = "mix-unused"
 
     def of(self, what: float | str) -> str:
         """Return the flag with what it counts or names.

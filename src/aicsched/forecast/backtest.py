@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BacktestResult", "ForecasterFactory", "ZoneResult", "ZoneRun", "backtest"]
 
-REFIT_DAYS: Final = 30
+REFIT_DAYS: Final = 7
 _BAND: Final = (0.1, 0.9)
 # A part is at least so many forecasts: sending a zone's data to a process costs as much as some of them.
 _PART_ORIGINS: Final = 15

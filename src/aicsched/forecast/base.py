@@ -39,9 +39,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.forecast.mix import SourceMix
     from aicsched.forecast.weather import WeatherVintages
 
-__all__ = ["DAY_S", "FLOOR_G_PER_KWH", "LEVELS", "Covariates", "Forecaster", "History", "need", "prepare"]
+__all__ = [
+    "DAY_S",
+    "FLOOR_G_PER_KWH",
+    "LEVELS",
+    "Covariates",
+    "Forecaster",
+    "History",
+    "filled",
+    "need",
+    "prepare",
+]
 
 DAY_S: Final = 86_400
 LEVELS: Final = (0.1, 0.5, 0.9)
@@ -63,9 +74,12 @@ class Covariates:
     ----------
     weather : WeatherVintages, optional
         Weather forecasts of the zone, each as it was issued.
+    mix : SourceMix, optional
+        What each source of the zone generated.
     """
 
     weather: WeatherVintages | None = None
+    mix: SourceMix | None = None
 
 
 class Forecaster(Protocol):
@@ -220,8 +234,21 @@ class History:
         )
 
 
-def _filled(values: NDArray[np.float64], per_day: int) -> NDArray[np.float64]:
-    """Fill gaps from the same hour of the week before, and at the start from the day behind."""
+def filled(values: NDArray[np.float64], per_day: int) -> NDArray[np.float64]:
+    """Fill gaps from the same hour of the week before, and at the start from the day behind.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        NaN where missing; some are known.
+    per_day : int
+        Slots a day.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Without NaN.
+    """
     made = values.copy()
     for hole in np.flatnonzero(np.isnan(values)):
         week = made[max(hole % per_day, hole - 7 * per_day) : hole : per_day]
@@ -311,7 +338,7 @@ def prepare(history: CarbonSeries, *, min_days: float, model: str) -> History:
         )
         _refuse_bad_slots(history, min_days, model)
         missing, dropped = missing[cut:], dropped[cut:]
-        values = _filled(np.where(missing, np.nan, values[cut:]), per_day)
+        values = filled(np.where(missing, np.nan, values[cut:]), per_day)
     logs = frozen_array(np.log(np.maximum(values, FLOOR_G_PER_KWH)))
     return History(history, logs, ~missing, per_day, cut, int(dropped.sum()))
 

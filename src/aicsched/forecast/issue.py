@@ -119,13 +119,16 @@ def covariates_for(series: CarbonSeries, covariates: Covariates | None) -> Covar
         Nothing in them can be used before it was known.
     """
     lag_s = series.availability_lag_s
-    if covariates is None or covariates.weather is None or not lag_s:
+    if covariates is None or not lag_s:
         return covariates
     # A slot's end and the issue time differ by the lag or a little more: rounded down, nothing is early.
-    weather = covariates.weather
-    return replace(
-        covariates, weather=replace(weather, availability_lag_s=weather.availability_lag_s - lag_s)
-    )
+    weather, mix = covariates.weather, covariates.mix
+    if weather is not None:
+        weather = replace(weather, availability_lag_s=weather.availability_lag_s - lag_s)
+    if mix is not None:
+        # What comes earlier than the intensities is read no earlier than they are.
+        mix = replace(mix, availability_lag_s=max(0, mix.availability_lag_s - lag_s))
+    return replace(covariates, weather=weather, mix=mix)
 
 
 def foresee(forecaster: Forecaster, known: CarbonSeries, *, at_s: int, horizon: int) -> Forecast:

@@ -8,6 +8,7 @@ from aicsched.errors import ConfigError, did_you_mean
 from aicsched.forecast.base import LEVELS
 from aicsched.forecast.issue import covariates_for, foresee, known_past
 from aicsched.forecast.models.auto import AutoForecaster
+from aicsched.forecast.models.blend import LogBlend
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "forecast_zones", "make_forecaster"]
 
 AUTO: Final = AutoForecaster.name
+_OWN: Final = (AutoForecaster, LogBlend, LogRidge, SeasonalProfile)
 _GROUP: Final = "aicsched.forecasters"
 
 
@@ -30,7 +32,7 @@ def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaste
     Parameters
     ----------
     name : str
-        ``auto``, ``ridge``, ``seasonal``, or a plug-in of the group ``aicsched.forecasters``.
+        ``auto``, ``blend``, ``ridge``, ``seasonal``, or a plug-in of the group ``aicsched.forecasters``.
     levels : sequence of float
         Quantile levels to forecast, rising.
 
@@ -53,7 +55,7 @@ def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaste
     if not chosen or sorted(set(chosen)) != list(chosen) or not 0 < chosen[0] <= chosen[-1] < 1:
         msg = f"quantile levels {chosen} don't rise within 0 and 1"
         raise ConfigError(msg, hint="write for example 0.1, 0.5, 0.9", value=chosen)
-    for model in (AutoForecaster, LogRidge, SeasonalProfile):
+    for model in _OWN:
         if model.name == name:
             return model(chosen)
     from aicsched.plugins import load_plugin, plugin_names  # noqa: PLC0415 - scanning entry points takes time
@@ -61,7 +63,9 @@ def make_forecaster(name: str, *, levels: Sequence[float] = LEVELS) -> Forecaste
     known = plugin_names(_GROUP)
     if name not in known:
         msg = f"there is no forecaster '{name}'"
-        raise ConfigError(msg, hint=did_you_mean(name, {*known, AUTO, "ridge", "seasonal"}), value=name)
+        raise ConfigError(
+            msg, hint=did_you_mean(name, {*known, AUTO, "blend", "ridge", "seasonal"}), value=name
+        )
     plugin = load_plugin(_GROUP, name)
     return plugin() if chosen == LEVELS else plugin(levels=chosen)
 
@@ -97,7 +101,8 @@ def forecast_zones(
     horizon : int
         How many slots from `at_s` on.
     model : str
-        ``auto`` takes ``ridge``, and ``seasonal`` where a history is too short for it.
+        ``auto`` takes ``ridge``, ``blend`` where weather is offered, and ``seasonal`` where a
+        history is too short.
     levels : sequence of float
         Quantile levels, rising.
     covariates : mapping of str to Covariates, optional

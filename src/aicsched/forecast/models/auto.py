@@ -1,4 +1,4 @@
-"""The model to take when nobody chooses: ridge, or seasonal where history is short."""
+"""The model to take when nobody chooses: ridge, blend with weather, seasonal where history is short."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from aicsched.errors import NotFitted, SignalGap, TooLittleHistory
 from aicsched.forecast.base import LEVELS
+from aicsched.forecast.models.blend import LogBlend
 from aicsched.forecast.models.ridge import LogRidge
 from aicsched.forecast.models.seasonal import SeasonalProfile
 
@@ -23,7 +24,7 @@ SHORT_FLAG: Final = "short-history:seasonal"
 
 
 class AutoForecaster:
-    """Ridge, falling back to the seasonal profile where the history is too short for it.
+    """Ridge, or the blend where weather is offered; the seasonal profile where history is too short.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ class AutoForecaster:
         """
         self._history = history
         try:
-            self.chosen_ = LogRidge(self.levels).fit(history, covariates=covariates)
+            model = LogRidge if covariates is None or covariates.weather is None else LogBlend
+            self.chosen_ = model(self.levels).fit(history, covariates=covariates)
         except TooLittleHistory:
             self.chosen_ = SeasonalProfile(self.levels).fit(history)
         return self

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.forecast.base import History
-    from aicsched.forecast.weather import WeatherVintages
 
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["LONG_REACH_DAYS", "SHORT_REACH_DAYS", "Table", "base_table", "past_days", "weather_table"]
+__all__ = ["LONG_REACH_DAYS", "SHORT_REACH_DAYS", "Table", "base_table", "past_days"]
 
 SHORT_REACH_DAYS: Final = 7
 LONG_REACH_DAYS: Final = 28
@@ -32,12 +31,6 @@ _YEAR_S: Final = 365.2425 * DAY_S
 _CALENDAR_EMPHASIS: Final = 2.0
 # Targets are departures from the same profile: a short history tells little of what else it means.
 _SHORT_PROFILE_EMPHASIS: Final = 0.3
-_WIND_EMPHASIS: Final = 2.0
-# A turbine's power curve rises steepest at about half its rated wind speed; at the height of the
-# forecasts (10 m) that is near 6 m/s, and from 3 to 9 m/s it goes from little to most.
-_WIND_MIDDLE_M_PER_S: Final = 6.0
-_WIND_SPREAD_M_PER_S: Final = 1.5
-_COMFORT_K: Final = 288.15
 
 
 class Table(NamedTuple):
@@ -116,9 +109,9 @@ def base_table(history: History, origins: Indices, *, long: bool) -> Table:
     if long:
         month = past_days(history, origins, LONG_REACH_DAYS)
         blocks += [
-            (month.mean(axis=1) - level[:, None], fine),
+            (month.mean(axis=1) - level[:, None], 0.5 * fine),
             (np.stack([level, month.mean(axis=(1, 2))], axis=1), 1.0),
-            (_seasons(history, origins), _CALENDAR_EMPHASIS),
+            (_seasons(history, origins), 0.5 * _CALENDAR_EMPHASIS),
         ]
     return _table(blocks)
 
@@ -137,54 +130,3 @@ def _weekdays(history: History, origins: Indices) -> Array:
 def _seasons(history: History, origins: Indices) -> Array:
     angle = 2 * np.pi * (_start_s(history, origins) % _YEAR_S) / _YEAR_S
     return np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], axis=1)
-
-
-def weather_table(weather: WeatherVintages, issue_s: Indices, lead_day: int) -> Table:
-    """Return what the weather forecast tells of one lead day.
-
-    Parameters
-    ----------
-    weather : WeatherVintages
-        Forecasts as they were issued.
-    issue_s : ndarray of int64, shape (n,)
-        When a carbon forecast is issued, seconds since the epoch.
-    lead_day : int
-        0 is the first 24 hours.
-
-    Returns
-    -------
-    Table
-        Each variable through the day, the same as a departure from the week
-        before (as the first day of seven older forecasts saw it), and its daily
-        change; with wind also its power and with temperature its square. NaN
-        where no forecast was at hand.
-    """
-    there = weather.day(issue_s, lead_day)
-    before = weather.day(issue_s, lead_day - 1)
-    week = np.stack([weather.day(issue_s - DAY_S * age, 0) for age in range(1, 8)])
-    blocks: list[tuple[Array, float | Array]] = [
-        (there, 1.0),
-        (there - _known_mean(week), 1.0),
-        (there.mean(axis=2) - before.mean(axis=2), 1.0),
-    ]
-    if "wind_speed" in weather.variables:
-        column = weather.variables.index("wind_speed")
-        power = _wind_power(there[:, column])
-        usual = _known_mean(_wind_power(week[:, :, column]))
-        blocks += [(power, _WIND_EMPHASIS), (power - usual, _WIND_EMPHASIS)]
-    if "temperature" in weather.variables:
-        column = weather.variables.index("temperature")
-        blocks.append((((there[:, column] - _COMFORT_K) / 10.0) ** 2, 1.0))
-    return _table(blocks)
-
-
-def _wind_power(speed_m_per_s: Array) -> Array:
-    return 1.0 / (1.0 + np.exp(-(speed_m_per_s - _WIND_MIDDLE_M_PER_S) / _WIND_SPREAD_M_PER_S))
-
-
-def _known_mean(days: Array) -> Array:
-    """Return the mean over the first axis of what is known, NaN where nothing is."""
-    known = np.isfinite(days)
-    count = known.sum(axis=0)
-    total = np.where(known, days, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

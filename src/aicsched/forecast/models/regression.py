@@ -30,6 +30,11 @@ _FEW_PENALTIES: Final = _PENALTIES[_PENALTIES > 500.0]
 _HELD_ROWS: Final = 120
 _SHARPNESS: Final = 50.0
 _FEW_SHARPNESS: Final = 10.0
+# Neighbouring days share their weather: only without both is a day's error what it would have been.
+_BLOCK_ROWS: Final = 14
+# How far beyond what was seen, in standard deviations, a column may go; and how far at all.
+_SLACK: Final = 0.5
+_FURTHEST: Final = 4.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,19 +45,28 @@ class Regression:
     ----------
     mean, scale : ndarray, shape (p,)
         What columns are standardised by.
+    low, high : ndarray, shape (p,)
+        What columns are held within: a column that hardly varied before would else carry
+        a forecast to infinity the first time that it does.
     weights : ndarray, shape (p, outputs)
         On standardised columns.
     intercept : ndarray, shape (outputs,)
         Added to all.
     residuals : ndarray, shape (held, outputs)
         Target minus forecast on the validation rows, in order of time.
+    left_out : ndarray, shape (n, outputs) or (0, outputs)
+        What each row would have been missed by, had it and its neighbours not been
+        learned from; none where it wasn't asked for.
     """
 
     mean: Array
     scale: Array
+    low: Array
+    high: Array
     weights: Array
     intercept: Array
     residuals: Array
+    left_out: Array
 
     def __call__(self, features: Array) -> Array:
         """Return the outputs for rows of features.
@@ -67,7 +81,8 @@ class Regression:
         ndarray, shape (n, outputs)
             Forecasts.
         """
-        return (features - self.mean) / self.scale @ self.weights + self.intercept
+        held = np.clip(features, self.low, self.high)
+        return (held - self.mean) / self.scale @ self.weights + self.intercept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +94,7 @@ class _Path:
     values: Array
     basis: Array  # columns to eigenvectors
     aims: Array  # eigenvectors to outputs
+    turned: Array  # rows by eigenvectors, so that turned · shrinkage · turnedᵀ smooths the targets
     penalties: Array
 
     @classmethod
@@ -87,9 +103,12 @@ class _Path:
         rows, aims = inputs - centre, targets - level
         if len(rows) < rows.shape[1]:
             values, vectors = np.linalg.eigh(rows @ rows.T)
-            return cls(centre, level, np.maximum(values, 0.0), rows.T @ vectors, vectors.T @ aims, penalties)
+            values = np.maximum(values, 0.0)
+            turned = vectors * np.sqrt(values)
+            return cls(centre, level, values, rows.T @ vectors, vectors.T @ aims, turned, penalties)
         values, vectors = np.linalg.eigh(rows.T @ rows)
-        return cls(centre, level, np.maximum(values, 0.0), vectors, vectors.T @ (rows.T @ aims), penalties)
+        turned = rows @ vectors
+        return cls(centre, level, np.maximum(values, 0.0), vectors, turned.T @ aims, turned, penalties)
 
     def forecasts(self, inputs: Array) -> Array:
         """Return forecasts under every penalty, shape (penalties, n, outputs)."""
@@ -99,11 +118,29 @@ class _Path:
 
     def weights(self, shares: Array) -> Array:
         """Return the weights averaged over penalties, shape (p, outputs)."""
-        shrinkage = shares @ (1.0 / (self.values + self.penalties[:, None]))
-        return (self.basis * shrinkage) @ self.aims
+        return (self.basis * self._shrinkage(shares)) @ self.aims
+
+    def left_out(self, targets: Array, shares: Array) -> Array:
+        """Return what rows are missed by when learned without them, a block of days at a time.
+
+        For one penalty it is exact: (I - H_BB)⁻¹ times the residuals, H being the smoother.
+        """
+        aims, missed = targets - self.level, np.empty_like(targets)
+        shrunk = self.turned * self._shrinkage(shares)
+        fitted = shrunk @ (self.turned.T @ aims)
+        for first in range(0, len(targets), _BLOCK_ROWS):
+            block = slice(first, first + _BLOCK_ROWS)
+            own = np.eye(len(aims[block])) - shrunk[block] @ self.turned[block].T
+            missed[block] = np.linalg.solve(own, (aims - fitted)[block])
+        return missed
+
+    def _shrinkage(self, shares: Array) -> Array:
+        return shares @ (1.0 / (self.values + self.penalties[:, None]))
 
 
-def learn(table: Table, targets: Array, *, outputs_a_group: int, gap: int) -> Regression:
+def learn(
+    table: Table, targets: Array, *, outputs_a_group: int, gap: int, leave_out: bool = False
+) -> Regression:
     """Learn from rows in order of time.
 
     Parameters
@@ -117,6 +154,8 @@ def learn(table: Table, targets: Array, *, outputs_a_group: int, gap: int) -> Re
     gap : int
         So many rows before the validation rows are left out of what is validated,
         since their targets overlap with it.
+    leave_out : bool
+        Find out too what rows are missed by when they are left out.
 
     Returns
     -------
@@ -132,7 +171,9 @@ def learn(table: Table, targets: Array, *, outputs_a_group: int, gap: int) -> Re
     spread = table.values.std(axis=0)
     spread[spread < 1e-9] = 1.0  # a constant column carries nothing
     mean, scale = table.values.mean(axis=0), spread / table.emphasis
-    inputs = (table.values - mean) / scale
+    low = np.maximum(mean - _FURTHEST * spread, table.values.min(axis=0) - _SLACK * spread)
+    high = np.minimum(mean + _FURTHEST * spread, table.values.max(axis=0) + _SLACK * spread)
+    inputs = (np.clip(table.values, low, high) - mean) / scale
     early = max(2, count - held - gap)
     many = count >= _FEW_ROWS
     penalties = _PENALTIES if many else _FEW_PENALTIES
@@ -140,12 +181,16 @@ def learn(table: Table, targets: Array, *, outputs_a_group: int, gap: int) -> Re
     missed = targets[-held:] - _Path.of(inputs[:early], targets[:early], penalties).forecasts(inputs[-held:])
     whole = _Path.of(inputs, targets, penalties)
     weights, residuals = np.empty((inputs.shape[1], targets.shape[1])), np.empty((held, targets.shape[1]))
+    left_out = np.empty_like(targets) if leave_out else np.empty((0, targets.shape[1]))
     for first in range(0, targets.shape[1], outputs_a_group):
         group = slice(first, first + outputs_a_group)
         shares = _shares((missed[:, :, group] ** 2).mean(axis=(1, 2)), sharpness)
         weights[:, group] = whole.weights(shares)[:, group]
         residuals[:, group] = np.tensordot(shares, missed[:, :, group], axes=1)
-    return Regression(mean, scale, weights, whole.level - whole.centre @ weights, residuals)
+        if leave_out:
+            left_out[:, group] = whole.left_out(targets, shares)[:, group]
+    intercept = whole.level - whole.centre @ weights
+    return Regression(mean, scale, low, high, weights, intercept, residuals, left_out)
 
 
 def _shares(losses: Array, sharpness: float) -> Array:

@@ -9,23 +9,24 @@ errors of the same lead day then shift the centre a little (an online bias term)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from aicsched.errors import SignalGap
+from aicsched.domain.flags import Flag
 from aicsched.forecast.base import LEVELS, Covariates, History, need, prepare
 from aicsched.forecast.intervals import debiased, never_narrower, residual_quantiles
-from aicsched.forecast.models.features import (
-    LONG_REACH_DAYS,
-    SHORT_REACH_DAYS,
-    Table,
-    base_table,
-    past_days,
-    weather_table,
+from aicsched.forecast.models.direct import (
+    MIN_ROWS,
+    SEGMENT_DAYS,
+    DirectRidge,
+    Past,
+    Segment,
+    profile,
+    targets,
 )
-from aicsched.forecast.models.regression import Regression, learn
-from aicsched.slots import format_time
+from aicsched.forecast.models.features import SHORT_REACH_DAYS
+from aicsched.forecast.models.outside import Outside, known_mix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,36 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LogRidge"]
 
-_SEGMENT_DAYS: Final = 4
-_MIN_ROWS: Final = 10
-_MIN_WEATHER_ROWS: Final = 45
 _LONG_DAYS: Final = 120
 _BIAS_DAYS: Final = 10
 # How much of the last days' mean error is taken over. Without weather it tells of tomorrow, hardly of
 # the days behind; chosen on January to June 2021.
 _BIAS_SHARES: Final = (0.35, 0.1)
-_WEATHER_BIAS_SHARE: Final = 0.35
-
-
-class _Segment(NamedTuple):
-    """Lead days that one regression gives."""
-
-    first_day: int
-    days: int
-    weather: bool
-
-    def bias_share(self, day: int) -> float:
-        """Return how much of the recent error of a lead day is taken over."""
-        if self.weather:
-            return _WEATHER_BIAS_SHARE
-        return _BIAS_SHARES[day] if day < len(_BIAS_SHARES) else 0.0
-
-
-class _Learned(NamedTuple):
-    """A segment's regression and its band."""
-
-    regression: Regression
-    spread: Array  # shape (levels, days * per_day)
+_WEATHER_BIAS_SHARE: Final = 0.15
 
 
 class LogRidge:
@@ -84,8 +61,8 @@ class LogRidge:
     ----------
     history_ : History
         What was learned from, or the newer one of `update`.
-    learned_ : dict
-        Regressions by time of day and lead days, learned when they are first asked for.
+    direct_ : DirectRidge
+        Its regressions by time of day and lead days, learned when they are first asked for.
 
     Notes
     -----
@@ -108,10 +85,10 @@ class LogRidge:
     def __init__(self, levels: Sequence[float] = LEVELS) -> None:
         self.levels = levels
         self.history_: History | None = None
-        self.learned_: dict[tuple[int, _Segment], _Learned] = {}
+        self.direct_: DirectRidge | None = None
         self._covariates: Covariates | None = None
-        self._fit_end_s = 0
-        self._long = False
+        self._mix_names: tuple[str, ...] | None = None
+        self._spreads: dict[tuple[int, Segment], Array] = {}
 
     def fit(self, history: CarbonSeries, *, covariates: Covariates | None = None) -> Self:
         """Learn from a history.
@@ -121,7 +98,7 @@ class LogRidge:
         history : CarbonSeries
             At least 21 days.
         covariates : Covariates, optional
-            Weather forecasts of the zone as they were issued.
+            Weather forecasts of the zone as they were issued, and beside them its source mix.
 
         Returns
         -------
@@ -134,10 +111,11 @@ class LogRidge:
             The history can't be used.
         """
         self.history_ = prepare(history, min_days=_min_days(1), model=self.name)
-        self.learned_ = {}
-        self._covariates = covariates
-        self._fit_end_s = history.slots.end_s
-        self._long = len(self.history_.log_values) >= _LONG_DAYS * self.history_.per_day
+        long = len(self.history_.log_values) >= _LONG_DAYS * self.history_.per_day
+        self.direct_ = DirectRidge(history.slots.end_s, long=long)
+        self._covariates, self._spreads = covariates, {}
+        mix = known_mix(covariates.mix, self.history_) if covariates is not None else None
+        self._mix_names = mix.names if mix is not None else None
         return self
 
     def update(self, history: CarbonSeries) -> Self:
@@ -177,7 +155,8 @@ class LogRidge:
         -------
         Forecast
             Flagged ``weather-unused:dN`` where weather was offered but not at hand
-            for lead day N, or not in enough past forecasts to learn from.
+            for lead day N, or not in enough past forecasts to learn from, and
+            ``mix-unused`` where the mix was offered but for no lead day of use.
 
         Raises
         ------
@@ -191,138 +170,103 @@ class LogRidge:
         history = need(self.history_, self.name, horizon)
         origin = history.index_of(issue_time_s)
         days = -(-horizon // history.per_day)
-        past = history.series.before(issue_time_s)
-        if issue_time_s < self._fit_end_s:
-            return (
-                type(self)(self.levels).fit(past, covariates=self._covariates).predict(issue_time_s, horizon)
-            )
-        if origin < len(history.log_values) or days > _SEGMENT_DAYS:
-            history = prepare(past, min_days=_min_days(days), model=self.name)
-        centre, spread, used = self._foreseen(history, origin, days)
-        centre, spread = centre[:horizon], never_narrower(spread, history.per_day)[:, :horizon]
-        offered = self._covariates is not None and self._covariates.weather is not None
-        unused = tuple(f"weather-unused:d{day + 1}" for day in range(days) if offered and not used[day])
+        before = history.series.before(issue_time_s)
+        assert self.direct_ is not None  # noqa: S101 - told to the type checker: fit made it
+        if issue_time_s < self.direct_.fit_end_s:
+            anew = type(self)(self.levels).fit(before, covariates=self._covariates)
+            return anew.predict(issue_time_s, horizon)
+        if origin < len(history.log_values) or days > SEGMENT_DAYS:
+            history = prepare(before, min_days=_min_days(days), model=self.name)
+        past = self._past(history)
+        segments = [self.direct_.segment(past, origin, day) for day in range(days)]
+        centre, spread = self._foreseen(past, origin, segments)
         return history.forecast(
-            issue_time_s, centre, spread, levels=self.levels, model=self.name, flags=unused
+            issue_time_s,
+            centre[:horizon],
+            never_narrower(spread, history.per_day)[:, :horizon],
+            levels=self.levels,
+            model=self.name,
+            flags=self._unused(segments),
         )
 
-    def _foreseen(self, history: History, origin: int, days: int) -> tuple[Array, Array, list[bool]]:
-        """Return centre and spread in log space, and which days the weather was used for."""
-        reach = self._reach(history)
+    def _unused(self, segments: list[Segment]) -> tuple[str, ...]:
+        """Tell what was offered and not used."""
+        offered = self._covariates or Covariates()
+        days = [day + 1 for day, segment in enumerate(segments) if not segment.weather]
+        weather = tuple(Flag.WEATHER_UNUSED.of(f"d{day}") for day in days if offered.weather is not None)
+        mix = offered.mix is not None and not any(segment.mix for segment in segments)
+        return (*weather, Flag.MIX_UNUSED.value) if mix else weather
+
+    def _past(self, history: History) -> Past:
+        """Return the history with the weather and the mix beside it."""
+        offered = self._covariates
+        if offered is None or offered.weather is None:
+            return Past(history)
+        mix = known_mix(offered.mix, history, names=self._mix_names)
+        return Past(history, Outside(offered.weather, history, mix))
+
+    def _foreseen(self, past: Past, origin: int, segments: list[Segment]) -> tuple[Array, Array]:
+        """Return centre and spread in log space, over the lead days of the segments."""
+        per_day = past.history.per_day
         centres: list[Array] = []
         spreads: list[Array] = []
-        used: list[bool] = []
-        segments = [self._segment(history, origin, day) for day in range(days)]
         for segment in dict.fromkeys(segments):
-            rows = origin - history.per_day * np.arange(segment.first_day + segment.days + _BIAS_DAYS)
-            rows = rows[rows >= reach]
-            learned = self._learned(history, origin, segment)
-            foreseen = learned.regression(self._table(history, rows, segment).values)
-            for day in range(segment.first_day, segment.first_day + segment.days):
-                cut = slice(
-                    (day - segment.first_day) * history.per_day,
-                    (day - segment.first_day + 1) * history.per_day,
-                )
-                if day < days and segments[day] == segment:
-                    bias = segment.bias_share(day) * self._recent_error(history, rows, foreseen[:, cut], day)
-                    profile = past_days(history, rows[:1], SHORT_REACH_DAYS).mean(axis=1)[0]
-                    centres.append(profile + foreseen[0, cut] + bias)
-                    spreads.append(learned.spread[:, cut])
-                    used.append(segment.weather)
-        return np.concatenate(centres), np.concatenate(spreads, axis=1), used
+            rows = origin - per_day * np.arange(segment.first_day + segment.days + _BIAS_DAYS)
+            rows = rows[rows >= self._direct(past).reach(past)]
+            foreseen = self._departures(past, origin, rows, segment)
+            spread = self._spread(past, origin, segment)
+            for index in range(segment.days):
+                day = segment.first_day + index
+                if day < len(segments) and segments[day] == segment:
+                    cut = slice(index * per_day, (index + 1) * per_day)
+                    missed = self._recent_error(past.history, rows, foreseen[:, cut], day)
+                    usual = profile(past.history, rows[:1])[0]
+                    centres.append(usual + foreseen[0, cut] + _bias_share(segment, day) * missed)
+                    spreads.append(spread[:, cut])
+        return np.concatenate(centres), np.concatenate(spreads, axis=1)
+
+    def _departures(self, past: Past, origin: int, rows: Indices, segment: Segment) -> Array:
+        """Return what is foreseen from some origins, as departures from their profiles."""
+        return self._direct(past).departures(past, origin, rows, segment)
+
+    def _residuals(self, past: Past, origin: int, segment: Segment) -> Array:
+        """Return what was missed on days not learned from, shape (n, days * per_day)."""
+        return self._direct(past).learned(past, origin, segment).regression.residuals
+
+    def _spread(self, past: Past, origin: int, segment: Segment) -> Array:
+        """Return the quantiles of what a segment misses by, shape (levels, days * per_day)."""
+        per_day = past.history.per_day
+        key = (origin % per_day, segment)
+        if key not in self._spreads:
+            residuals = self._residuals(past, origin, segment)
+            spreads: list[Array] = []
+            for index in range(segment.days):
+                day = segment.first_day + index
+                own = residuals[:, index * per_day : (index + 1) * per_day]
+                fair = debiased(own, age=day + 1, days=_BIAS_DAYS, share=_bias_share(segment, day))
+                spreads.append(residual_quantiles(fair, self.levels, age=day + 1))
+            self._spreads[key] = np.concatenate(spreads, axis=1)
+        return self._spreads[key]
 
     def _recent_error(self, history: History, rows: Indices, foreseen: Array, day: int) -> float:
         """Return the mean error of a lead day over the last ten origins whose outcome is known."""
         due = slice(day + 1, day + 1 + _BIAS_DAYS)
-        missed = _targets(history, rows[due], day, 1) - foreseen[due]
+        missed = targets(history, rows[due], day, 1) - foreseen[due]
         missed = missed[np.isfinite(missed).all(axis=1)]
         return float(missed.mean()) if len(missed) else 0.0
 
-    def _segment(self, history: History, origin: int, day: int) -> _Segment:
-        """Choose the regression of a lead day: with weather where it is at hand, now and in the past."""
-        own = _Segment(day, 1, weather=True)
-        if self._covariates is not None and self._covariates.weather is not None:
-            here = weather_table(self._covariates.weather, _times_s(history, np.array([origin])), day).values
-            if np.isfinite(here).all() and self._weather_rows(history, origin, day) >= _MIN_WEATHER_ROWS:
-                return own
-        return _Segment(day - day % _SEGMENT_DAYS, _SEGMENT_DAYS, weather=False)
+    def _direct(self, past: Past) -> DirectRidge:
+        assert self.direct_ is not None, past  # noqa: S101 - told to the type checker: fit made it
+        return self.direct_
 
-    def _weather_rows(self, history: History, origin: int, day: int) -> int:
-        """Return from how many past origins a regression with weather can learn."""
-        key = (origin % history.per_day, _Segment(day, 1, weather=True))
-        if key in self.learned_:
-            return _MIN_WEATHER_ROWS
-        rows = self._training_rows(history, origin, key[1])
-        return int(np.isfinite(self._table(history, rows, key[1]).values).all(axis=1).sum())
 
-    def _learned(self, history: History, origin: int, segment: _Segment) -> _Learned:
-        key = (origin % history.per_day, segment)
-        if key not in self.learned_:
-            self.learned_[key] = self._learn(history, origin, segment)
-        return self.learned_[key]
-
-    def _learn(self, history: History, origin: int, segment: _Segment) -> _Learned:
-        rows = self._training_rows(history, origin, segment)
-        table = self._table(history, rows, segment)
-        whole = np.isfinite(table.values).all(axis=1)
-        if whole.sum() < _MIN_ROWS:
-            when = format_time(self._fit_end_s)
-            msg = (
-                f"{history.series.grid_zone}: gaps leave {int(whole.sum())} days before {when} to learn from"
-            )
-            raise SignalGap(msg, hint="give more past, or use the model 'seasonal'", value=int(whole.sum()))
-        targets = _targets(history, rows[whole], segment.first_day, segment.days)
-        regression = learn(
-            Table(table.values[whole], table.emphasis),
-            targets,
-            outputs_a_group=history.per_day,
-            gap=segment.first_day + segment.days - 1,
-        )
-        spreads: list[Array] = []
-        for index in range(segment.days):
-            day = segment.first_day + index
-            residuals = regression.residuals[:, index * history.per_day : (index + 1) * history.per_day]
-            fair = debiased(residuals, age=day + 1, days=_BIAS_DAYS, share=segment.bias_share(day))
-            spreads.append(residual_quantiles(fair, self.levels, age=day + 1))
-        return _Learned(regression, np.concatenate(spreads, axis=1))
-
-    def _training_rows(self, history: History, origin: int, segment: _Segment) -> Indices:
-        """Return the past origins at this time of day whose outcome was known when it learned."""
-        per_day = history.per_day
-        end = (self._fit_end_s - history.series.slots.start_s) // history.series.slots.step_s
-        ahead = per_day * (segment.first_day + segment.days)
-        last = end - (end - origin) % per_day - ahead
-        rows = np.arange(last, self._reach(history) - 1, -per_day)[::-1]
-        return rows[history.teaching(rows, ahead - per_day * segment.days, ahead)] if len(rows) else rows
-
-    def _reach(self, history: History) -> int:
-        """Return the earliest origin that has all features."""
-        return (LONG_REACH_DAYS if self._long else SHORT_REACH_DAYS) * history.per_day
-
-    def _table(self, history: History, rows: Indices, segment: _Segment) -> Table:
-        table = base_table(history, rows, long=self._long)
-        if not segment.weather:
-            return table
-        assert self._covariates is not None  # noqa: S101 - told to the type checker
-        assert self._covariates.weather is not None  # noqa: S101
-        outside = weather_table(self._covariates.weather, _times_s(history, rows), segment.first_day)
-        return Table(
-            np.concatenate([table.values, outside.values], axis=1),
-            np.concatenate([table.emphasis, outside.emphasis]),
-        )
+def _bias_share(segment: Segment, day: int) -> float:
+    """Return how much of the recent error of a lead day is taken over."""
+    if segment.weather:
+        return _WEATHER_BIAS_SHARE
+    return _BIAS_SHARES[day] if day < len(_BIAS_SHARES) else 0.0
 
 
 def _min_days(days: int) -> float:
     """Return how much history so many lead days need [days]."""
-    return SHORT_REACH_DAYS + _MIN_ROWS + _SEGMENT_DAYS * -(-days // _SEGMENT_DAYS)
-
-
-def _times_s(history: History, rows: Indices) -> Indices:
-    return history.series.slots.start_s + history.series.slots.step_s * rows
-
-
-def _targets(history: History, rows: Indices, first_day: int, days: int) -> Array:
-    """Return the departures from each origin's 7-day profile, shape (n, days * per_day)."""
-    index = rows[:, None] + history.per_day * first_day + np.arange(days * history.per_day)
-    profile = past_days(history, rows, SHORT_REACH_DAYS).mean(axis=1)
-    return history.log_values[index] - np.tile(profile, days)
+    return SHORT_REACH_DAYS + MIN_ROWS + SEGMENT_DAYS * -(-days // SEGMENT_DAYS)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aicsched.slots import SlotGrid
 
-__all__ = ["FileCarbon"]
+__all__ = ["FileCarbon", "Place", "place_of", "time_column"]
 
 _TIMES: Final = (
     "time",
@@ -62,21 +62,47 @@ _IMPLAUSIBLE_MEDIAN_G_PER_KWH: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
+    """A file and its zone.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    zone : str
+        ``""`` when the file has a zone column.
+    """
+
     path: Path
     zone: str
-    """"" when the file has a zone column."""
 
 
-def _zone_of(item: str) -> _Place:
+def place_of(item: str) -> Place:
+    """Return a file and the zone that it is named for.
+
+    Parameters
+    ----------
+    item : str
+        ``ZONE=PATH`` or ``PATH``.
+
+    Returns
+    -------
+    Place
+        The zone is the file's stem behind its first underscore where it isn't given.
+
+    Examples
+    --------
+    >>> place_of("data/ccast13_DE.parquet").zone
+    'DE'
+    """
     zone, separator, rest = item.partition("=")
     if separator and "/" not in zone and not Path(item).exists():
-        return _Place(Path(rest), zone.strip())
+        return Place(Path(rest), zone.strip())
     path = Path(item)
     stem = path.name
     for ending in (".gz", ".csv", *PARQUET):
         stem = stem.removesuffix(ending)
-    return _Place(path, stem.partition("_")[2] or stem)
+    return Place(path, stem.partition("_")[2] or stem)
 
 
 class FileCarbon:
@@ -140,7 +166,7 @@ class FileCarbon:
         self._lag_s = availability_lag_s
         self._series: dict[str, CarbonSeries] = {}
         for item in paths:
-            place = _zone_of(str(item))
+            place = place_of(str(item))
             for zone, series in self._load(place):
                 if zone in self._series:
                     msg = f"grid zone '{zone}' is in two files, '{place.path.name}' among them"
@@ -205,7 +231,7 @@ class FileCarbon:
         series = self._series[zone]
         return series if window is None else series.window(window)
 
-    def _load(self, place: _Place) -> list[tuple[str, CarbonSeries]]:
+    def _load(self, place: Place) -> list[tuple[str, CarbonSeries]]:
         columns = read_columns(place.path)
         name = place.path.name
         lowered = {item.lower(): item for item in reversed(columns)}
@@ -244,7 +270,7 @@ class FileCarbon:
         self, columns: dict[str, Any], name: str, zones: NDArray[np.str_], empty: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the start of each row's slot, and which rows' local times are unclear."""
-        raw, where = columns[_time_column(columns, name)], f"'{name}'"
+        raw, where = columns[time_column(columns, name)], f"'{name}'"
         if self._time_zone is None:
             try:
                 return epoch_seconds(raw, where=where), np.zeros(len(zones), dtype=np.bool_)
@@ -304,7 +330,26 @@ def _is_intensity(column: str) -> bool:
     return bool(_UNIT.search(plain)) or bool(_VALUE.search(plain) and not _OTHER.search(plain))
 
 
-def _time_column(columns: dict[str, Any], name: str) -> str:
+def time_column(columns: dict[str, Any], name: str) -> str:
+    """Return which column of a table holds the times.
+
+    Parameters
+    ----------
+    columns : dict
+        By name.
+    name : str
+        Of the file, for messages.
+
+    Returns
+    -------
+    str
+        A known name, or else the only column of times.
+
+    Raises
+    ------
+    InputError
+        There is none, or more than one.
+    """
     lowered = {item.lower(): item for item in columns}
     for known in _TIMES:
         if known in lowered:
