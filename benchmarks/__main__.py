@@ -1,8 +1,9 @@
 """Run the benchmarks: ``python -m benchmarks [--smoke] [NAME …]``.
 
 Absolute times depend on the machine; ratios within one run are what counts.
-``--smoke`` runs each on a small input, to prove that it runs. Full results are
-written to ``benchmarks/RESULTS.md`` with the command that made them.
+``--smoke`` runs each on a small input, to prove that it runs and that its figures
+keep within their bounds. A full run puts its tables into ``benchmarks/RESULTS.md``
+in the place of its older ones.
 """
 
 from __future__ import annotations
@@ -12,35 +13,70 @@ import importlib
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+
+from benchmarks.tables import Table, markdown, tables_of
 
 REGISTRY = {
-    "forecast": "benchmarks.forecast_vs_statsforecast",
+    "forecast": "benchmarks.forecast",
     "panel": "benchmarks.panel_online",
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
+HEAD = """# Benchmark results
+Each section is one run of the command below its title. Compare ratios, not times of different sections.
+"""
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{name} / ")
-        else:
-            rows.append((f"{prefix}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)))
-    return rows
+def section(name: str, title: str, tables: list[Table]) -> str:
+    """Write the section of one benchmark.
+
+    Parameters
+    ----------
+    name : str
+        In the registry.
+    title : str
+        Of the section.
+    tables : list of Table
+        What was measured.
+
+    Returns
+    -------
+    str
+        Markdown that starts with ``## ``.
+    """
+    where = f"Python {platform.python_version()}, {platform.machine()}"
+    body = "\n".join(markdown(table) for table in tables)
+    return f"## {title}\n`python3 do.py bench {name}` ({where})\n\n{body}"
 
 
-def _section(name: str, title: str, rows: list[tuple[str, str]]) -> str:
-    body = "\n".join(f"| {label} | {value} |" for label, value in rows)
-    return f"## {title}\n`python3 do.py bench {name}`\n\n| measure | value |\n|---|---|\n{body}\n"
+def put(section_text: str, text: str) -> str:
+    """Put a section into the results in the place of the older one of the same command.
+
+    Parameters
+    ----------
+    section_text : str
+        Of `section`.
+    text : str
+        The results so far.
+
+    Returns
+    -------
+    str
+        With the others as they were.
+    """
+    _, *parts = ("\n" + text).split("\n## ")
+    command = section_text.splitlines()[1].partition("(")[0].strip()
+    kept = [part for part in parts if not part.partition("\n")[2].startswith(command)]
+    order = {f"`python3 do.py bench {name}`": at for at, name in enumerate(REGISTRY)}
+    sections = [*(f"## {part.strip()}\n" for part in kept), section_text.strip() + "\n"]
+    sections.sort(key=lambda item: order.get(item.splitlines()[1].partition(" (")[0], len(order)))
+    return "\n".join([HEAD, *sections])
 
 
 def main(arguments: list[str]) -> int:
-    """Run the chosen benchmarks and print what they measured.
+    """Run the chosen benchmarks, print what they measured, and keep the results of full runs.
 
     Parameters
     ----------
@@ -56,19 +92,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", choices=[*REGISTRY, []], help="which (default: all)")
     parser.add_argument("--smoke", action="store_true", help="small inputs: prove that it runs")
     chosen = parser.parse_args(arguments)
-    sections: list[str] = []
     for name in chosen.names or REGISTRY:
         module = importlib.import_module(REGISTRY[name])
         print(f"{module.TITLE} …", flush=True)
-        rows = _flat(module.run(smoke=chosen.smoke))
-        width = max(len(label) for label, _ in rows)
-        print("\n".join(f"  {label:<{width}}  {value}" for label, value in rows), flush=True)
-        sections.append(_section(name, module.TITLE, rows))
-    if not chosen.smoke and not chosen.names:
-        where = f"Python {platform.python_version()}, {platform.machine()}"
-        head = f"# Benchmark results\nAll in one run of `python3 do.py bench` ({where}). Compare ratios.\n"
-        RESULTS.write_text("\n".join([head, *sections]), encoding="utf-8")
-        print(f"written to {RESULTS}")
+        found = module.run(smoke=chosen.smoke)
+        tables = found if isinstance(found, list) else tables_of(found)
+        print("\n".join(markdown(table) for table in tables), flush=True)
+        if not chosen.smoke:
+            old = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+            RESULTS.write_text(put(section(name, module.TITLE, tables), old), encoding="utf-8")
+            print(f"written to {RESULTS}", flush=True)
     return 0
 
 

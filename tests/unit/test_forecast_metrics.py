@@ -117,6 +117,13 @@ def test_a_flat_grid_leaves_nothing_to_save() -> None:
     assert np.isnan(metrics.window_regret(np.ones((2, 5)), np.ones((2, 5)), 2).saving_share_of_oracle)
 
 
+def test_the_scale_of_mase_survives_gaps() -> None:
+    history = np.array([1.0, 2.0, NAN, 5.0, 4.0, 9.0])
+    # Known pairs a period apart: 2 and 5, 5 and 9.
+    assert metrics.seasonal_step(history, 2) == pytest.approx(3.5)
+    assert np.isnan(metrics.seasonal_step(np.full(6, NAN), 2))
+
+
 def brute_interruptible(actual: np.ndarray, forecast: np.ndarray, count: int) -> tuple[float, float, float]:
     """Try every choice of slots, the earliest first where the forecast is the same."""
     choices = list(itertools.combinations(range(len(actual)), count))

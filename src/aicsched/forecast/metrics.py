@@ -98,7 +98,8 @@ def seasonal_step(history: Array, period: int) -> float:
     Returns
     -------
     float
-        Mean absolute difference to the value a day before: the scale of `mase`.
+        Mean absolute difference to the value a day before, where both are known: the
+        scale of `mase`.
 
     Examples
     --------
@@ -106,7 +107,8 @@ def seasonal_step(history: Array, period: int) -> float:
     >>> seasonal_step(np.array([1.0, 2.0, 3.0, 5.0]), 2)
     2.5
     """
-    return mae(history[period:], history[:-period]) if len(history) > period else float("nan")
+    steps = history[period:] - history[:-period]
+    return _mean(np.abs(steps[np.isfinite(steps)])) if len(history) > period else float("nan")
 
 
 def mase(actual: Array, forecast: Array, scale: float) -> float:
