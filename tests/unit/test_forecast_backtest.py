@@ -298,6 +298,13 @@ def test_issue_times_between_slots_and_no_series_are_refused() -> None:
         backtest({}, model="seasonal", **times)
 
 
+def test_zones_of_different_steps_are_refused() -> None:
+    series = example()
+    half = replace(series["SE"], slots=SlotGrid(series["SE"].slots.start_s, HOUR_S // 2, 45 * 24))
+    with pytest.raises(SlotError, match=r"different steps \(1800 s, 3600 s\)"):
+        backtest({"DE": series["DE"], "SE": half}, model="seasonal", **window(series, 10, 11))
+
+
 # ------------------------------------------------------------ real grids, never the published window
 def read_real(folder: Path, zone: str) -> CarbonSeries:
     parquet = pytest.importorskip("pyarrow.parquet")
