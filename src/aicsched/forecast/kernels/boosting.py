@@ -58,9 +58,11 @@ def _ask(
     best = -1.0
     column = 0
     cut = size[1]
+    hits = np.empty((size[0], size[1]))
+    total = np.empty((size[0], size[1]))
     for pick in range(tried.size):
-        hits = np.zeros((size[0], size[1]))
-        total = np.zeros((size[0], size[1]))
+        hits[:] = 0.0
+        total[:] = 0.0
         for row in range(sample.size):
             value = bins[tried[pick], sample[row]]
             total[leaf[row], value] += wanted[row]

@@ -64,6 +64,7 @@ class LogBlend(LogRidge):
     """
 
     name = "blend"
+    _leaves_out = True
 
     def __init__(self, levels: Sequence[float] = LEVELS) -> None:
         super().__init__(levels)

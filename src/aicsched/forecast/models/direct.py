@@ -80,6 +80,9 @@ class DirectRidge:
         Nothing at or after it is learned from, seconds since the epoch.
     long : bool
         The history has the features that need months.
+    leave_out : bool
+        Find out what each row would have been missed by, were it not learned from;
+        where there is weather.
 
     Attributes
     ----------
@@ -87,9 +90,10 @@ class DirectRidge:
         By time of day and segment.
     """
 
-    def __init__(self, fit_end_s: int, *, long: bool) -> None:
+    def __init__(self, fit_end_s: int, *, long: bool, leave_out: bool = False) -> None:
         self.fit_end_s = fit_end_s
         self.long = long
+        self._leave_out = leave_out
         self.learned_: dict[tuple[int, Segment], Learned] = {}
 
     def segment(self, past: Past, origin: int, day: int) -> Segment:
@@ -162,7 +166,8 @@ class DirectRidge:
             targets(past.history, rows[whole], segment.first_day, segment.days),
             outputs_a_group=past.history.per_day,
             gap=segment.first_day + segment.days - 1,
-            leave_out=segment.weather and past.names is None,
+            days=rows[whole] / np.float64(past.history.per_day) if segment.weather else None,
+            leave_out=segment.weather and self._leave_out,
         )
         return Learned(regression, rows[whole])
 

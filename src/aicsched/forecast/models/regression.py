@@ -1,10 +1,10 @@
 """Ridge regression of many outputs at once, its penalty chosen on the latest rows.
 
-One eigendecomposition answers for all penalties: with ``K = X Xᵀ = V diag(v) Vᵀ``
-(or the same of ``Xᵀ X`` where rows outnumber columns) the weights are
-``V diag(1 / (v + penalty)) Vᵀ …``. Penalties are not picked but averaged, each by
-how near its validation loss comes to the best: forecasts then don't jump when two
-penalties change places.
+One eigendecomposition of the rows before the validation rows answers for all
+penalties: with ``K = X Xᵀ = V diag(v) Vᵀ`` (or the same of ``Xᵀ X`` where rows outnumber
+columns) the weights are ``V diag(1 / (v + penalty)) Vᵀ …``. Penalties are not picked but
+averaged, each by how near its validation loss comes to the best: forecasts then don't
+jump when two penalties change places. All rows are then solved for that one penalty.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ _FEW_PENALTIES: Final = _PENALTIES[_PENALTIES > 500.0]
 _HELD_ROWS: Final = 120
 _SHARPNESS: Final = 50.0
 _FEW_SHARPNESS: Final = 10.0
+# How little rows of other seasons count, and how long a season is; flat around these on January to June 2021.
+_OTHER_SEASONS: Final = 0.4
+_SEASON_DAYS: Final = 45.0
+_YEAR_DAYS: Final = 365.25
+_AHEAD_DAYS: Final = 7.0
 # Neighbouring days share their weather: only without both is a day's error what it would have been.
 _BLOCK_ROWS: Final = 14
 # How far beyond what was seen, in standard deviations, a column may go; and how far at all.
@@ -94,21 +99,16 @@ class _Path:
     values: Array
     basis: Array  # columns to eigenvectors
     aims: Array  # eigenvectors to outputs
-    turned: Array  # rows by eigenvectors, so that turned · shrinkage · turnedᵀ smooths the targets
     penalties: Array
 
     @classmethod
-    def of(cls, inputs: Array, targets: Array, penalties: Array) -> _Path:
-        centre, level = inputs.mean(axis=0), targets.mean(axis=0)
-        rows, aims = inputs - centre, targets - level
+    def of(cls, inputs: Array, targets: Array, counts: Array, penalties: Array) -> _Path:
+        centre, level, rows, aims = _weighted(inputs, targets, counts)
         if len(rows) < rows.shape[1]:
             values, vectors = np.linalg.eigh(rows @ rows.T)
-            values = np.maximum(values, 0.0)
-            turned = vectors * np.sqrt(values)
-            return cls(centre, level, values, rows.T @ vectors, vectors.T @ aims, turned, penalties)
+            return cls(centre, level, np.maximum(values, 0.0), rows.T @ vectors, vectors.T @ aims, penalties)
         values, vectors = np.linalg.eigh(rows.T @ rows)
-        turned = rows @ vectors
-        return cls(centre, level, np.maximum(values, 0.0), vectors, turned.T @ aims, turned, penalties)
+        return cls(centre, level, np.maximum(values, 0.0), vectors, vectors.T @ (rows.T @ aims), penalties)
 
     def forecasts(self, inputs: Array) -> Array:
         """Return forecasts under every penalty, shape (penalties, n, outputs)."""
@@ -116,30 +116,15 @@ class _Path:
         shrunk = turned / (self.values + self.penalties[:, None])[:, None, :]
         return shrunk @ self.aims + self.level
 
-    def weights(self, shares: Array) -> Array:
-        """Return the weights averaged over penalties, shape (p, outputs)."""
-        return (self.basis * self._shrinkage(shares)) @ self.aims
-
-    def left_out(self, targets: Array, shares: Array) -> Array:
-        """Return what rows are missed by when learned without them, a block of days at a time.
-
-        For one penalty it is exact: (I - H_BB)⁻¹ times the residuals, H being the smoother.
-        """
-        aims, missed = targets - self.level, np.empty_like(targets)
-        shrunk = self.turned * self._shrinkage(shares)
-        fitted = shrunk @ (self.turned.T @ aims)
-        for first in range(0, len(targets), _BLOCK_ROWS):
-            block = slice(first, first + _BLOCK_ROWS)
-            own = np.eye(len(aims[block])) - shrunk[block] @ self.turned[block].T
-            missed[block] = np.linalg.solve(own, (aims - fitted)[block])
-        return missed
-
-    def _shrinkage(self, shares: Array) -> Array:
-        return shares @ (1.0 / (self.values + self.penalties[:, None]))
-
 
 def learn(
-    table: Table, targets: Array, *, outputs_a_group: int, gap: int, leave_out: bool = False
+    table: Table,
+    targets: Array,
+    *,
+    outputs_a_group: int,
+    gap: int,
+    days: Array | None = None,
+    leave_out: bool = False,
 ) -> Regression:
     """Learn from rows in order of time.
 
@@ -154,6 +139,9 @@ def learn(
     gap : int
         So many rows before the validation rows are left out of what is validated,
         since their targets overlap with it.
+    days : ndarray, shape (n,), optional
+        When each row was [days]: rows of the season ahead then count more than those
+        of other seasons. By default all count the same.
     leave_out : bool
         Find out too what rows are missed by when they are left out.
 
@@ -178,19 +166,66 @@ def learn(
     many = count >= _FEW_ROWS
     penalties = _PENALTIES if many else _FEW_PENALTIES
     sharpness = _SHARPNESS if many else _FEW_SHARPNESS
-    missed = targets[-held:] - _Path.of(inputs[:early], targets[:early], penalties).forecasts(inputs[-held:])
-    whole = _Path.of(inputs, targets, penalties)
+    then = _counts(days, early, count - held // 2)
+    path = _Path.of(inputs[:early], targets[:early], then, penalties)
+    missed = targets[-held:] - path.forecasts(inputs[-held:])
+    centre, level, rows, aims = _weighted(inputs, targets, _counts(days, count, count))
     weights, residuals = np.empty((inputs.shape[1], targets.shape[1])), np.empty((held, targets.shape[1]))
     left_out = np.empty_like(targets) if leave_out else np.empty((0, targets.shape[1]))
     for first in range(0, targets.shape[1], outputs_a_group):
         group = slice(first, first + outputs_a_group)
         shares = _shares((missed[:, :, group] ** 2).mean(axis=(1, 2)), sharpness)
-        weights[:, group] = whole.weights(shares)[:, group]
         residuals[:, group] = np.tensordot(shares, missed[:, :, group], axes=1)
+        penalty = float(np.exp(shares @ np.log(penalties)))
+        weights[:, group] = _solved(rows, aims[:, group], penalty)
         if leave_out:
-            left_out[:, group] = whole.left_out(targets, shares)[:, group]
-    intercept = whole.level - whole.centre @ weights
-    return Regression(mean, scale, low, high, weights, intercept, residuals, left_out)
+            left_out[:, group] = _left_out(rows, aims[:, group], penalty)
+    if leave_out:
+        left_out /= np.sqrt(_counts(days, count, count))[:, None]
+    return Regression(mean, scale, low, high, weights, level - centre @ weights, residuals, left_out)
+
+
+def _counts(days: Array | None, rows: int, ahead: int) -> Array:
+    """Return how much each of the first rows counts for a forecast from row `ahead` on, 1 on average."""
+    if days is None:
+        return np.ones(rows)
+    then = days[ahead] if ahead < len(days) else days[-1] + _AHEAD_DAYS
+    apart = np.abs(days[:rows] - then) % _YEAR_DAYS
+    apart = np.minimum(apart, _YEAR_DAYS - apart)
+    counts = _OTHER_SEASONS + np.exp(-((apart / _SEASON_DAYS) ** 2))
+    return counts / counts.mean()
+
+
+def _weighted(inputs: Array, targets: Array, counts: Array) -> tuple[Array, Array, Array, Array]:
+    """Return both means, and the departures from them times the root of how much each row counts."""
+    centre, level = counts @ inputs / counts.sum(), counts @ targets / counts.sum()
+    root = np.sqrt(counts)[:, None]
+    return centre, level, (inputs - centre) * root, (targets - level) * root
+
+
+def _solved(rows: Array, aims: Array, penalty: float) -> Array:
+    """Return the ridge weights, by whichever Gram matrix is smaller."""
+    count, columns = rows.shape
+    if count < columns:
+        return rows.T @ _solve(rows @ rows.T + penalty * np.eye(count), aims)
+    return _solve(rows.T @ rows + penalty * np.eye(columns), rows.T @ aims)
+
+
+def _solve(gram: Array, aims: Array) -> Array:
+    return np.asarray(np.linalg.solve(gram, aims), dtype=np.float64)
+
+
+def _left_out(rows: Array, aims: Array, penalty: float) -> Array:
+    """Return what rows are missed by when learned without them, a block of days at a time.
+
+    With ``C = rows rowsᵀ + penalty I`` that is ``(C⁻¹ on the block)⁻¹ (C⁻¹ aims on the block)``.
+    """
+    inverse = np.linalg.inv(rows @ rows.T + penalty * np.eye(len(rows)))
+    solved, missed = inverse @ aims, np.empty_like(aims)
+    for first in range(0, len(aims), _BLOCK_ROWS):
+        block = slice(first, first + _BLOCK_ROWS)
+        missed[block] = np.linalg.solve(inverse[block, block], solved[block])
+    return missed
 
 
 def _shares(losses: Array, sharpness: float) -> Array:

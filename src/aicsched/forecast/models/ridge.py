@@ -81,6 +81,7 @@ class LogRidge:
     """
 
     name = "ridge"
+    _leaves_out = False
 
     def __init__(self, levels: Sequence[float] = LEVELS) -> None:
         self.levels = levels
@@ -112,7 +113,7 @@ class LogRidge:
         """
         self.history_ = prepare(history, min_days=_min_days(1), model=self.name)
         long = len(self.history_.log_values) >= _LONG_DAYS * self.history_.per_day
-        self.direct_ = DirectRidge(history.slots.end_s, long=long)
+        self.direct_ = DirectRidge(history.slots.end_s, long=long, leave_out=self._leaves_out)
         self._covariates, self._spreads = covariates, {}
         mix = known_mix(covariates.mix, self.history_) if covariates is not None else None
         self._mix_names = mix.names if mix is not None else None
