@@ -12,6 +12,7 @@ from aicsched.domain.carbon import CarbonSeries, IntensityKind
 from aicsched.errors import NotFitted, SignalGap, SlotError, TooLittleHistory
 from aicsched.forecast.base import Covariates, prepare
 from aicsched.forecast.models.auto import AutoForecaster
+from aicsched.forecast.models.blend import LogBlend
 from aicsched.forecast.models.features import Table, base_table, past_days
 from aicsched.forecast.models.outside import Outside
 from aicsched.forecast.models.regression import learn
@@ -21,7 +22,7 @@ from aicsched.forecast.weather import WeatherVintages
 from aicsched.slots import HOUR_S, SlotGrid
 
 DAY_S = 86_400
-MODELS = (SeasonalProfile, LogRidge, AutoForecaster)
+MODELS = (SeasonalProfile, LogRidge, LogBlend, AutoForecaster)
 
 
 def series(values: object, *, start_s: int = 0, step_s: int = HOUR_S) -> CarbonSeries:

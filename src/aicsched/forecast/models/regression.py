@@ -218,13 +218,19 @@ def _solve(gram: Array, aims: Array) -> Array:
 def _left_out(rows: Array, aims: Array, penalty: float) -> Array:
     """Return what rows are missed by when learned without them, a block of days at a time.
 
-    With ``C = rows rowsᵀ + penalty I`` that is ``(C⁻¹ on the block)⁻¹ (C⁻¹ aims on the block)``.
+    With the smoother ``H = rows (rowsᵀ rows + penalty I)⁻¹ rowsᵀ`` that is
+    ``(I - H on the block)⁻¹`` times the block's residuals.
     """
-    inverse = np.linalg.inv(rows @ rows.T + penalty * np.eye(len(rows)))
-    solved, missed = inverse @ aims, np.empty_like(aims)
+    count, columns = rows.shape
+    if count < columns:
+        basis = _solve(rows @ rows.T + penalty * np.eye(count), rows).T  # columns by rows
+    else:
+        basis = _solve(rows.T @ rows + penalty * np.eye(columns), rows.T)
+    residuals, missed = aims - rows @ (basis @ aims), np.empty_like(aims)
     for first in range(0, len(aims), _BLOCK_ROWS):
         block = slice(first, first + _BLOCK_ROWS)
-        missed[block] = np.linalg.solve(inverse[block, block], solved[block])
+        smoother = rows[block] @ basis[:, block]
+        missed[block] = np.linalg.solve(np.eye(len(smoother)) - smoother, residuals[block])
     return missed
 
 
