@@ -52,21 +52,26 @@ def _cut(hits: Array, total: Array, best: float, shrinkage: float) -> tuple[floa
 
 
 def _ask(
-    bins: Bins, sample: Indices, wanted: Array, leaf: Indices, tried: Indices, size: Indices, shrinkage: float
+    seen: Bins, wanted: Array, base: Indices, tried: Indices, size: Indices, shrinkage: float
 ) -> tuple[int, int]:
-    """Return the column and the cut that split the leaves of one level best."""
+    """Return which of the tried columns, and its cut, split the leaves of one level best."""
     best = -1.0
     column = 0
     cut = size[1]
+    # Sum and count of a cell side by side: one place in memory a row.
+    cells = np.empty((size[0] * size[1], 2))
     hits = np.empty((size[0], size[1]))
     total = np.empty((size[0], size[1]))
     for pick in range(tried.size):
-        hits[:] = 0.0
-        total[:] = 0.0
-        for row in range(sample.size):
-            value = bins[tried[pick], sample[row]]
-            total[leaf[row], value] += wanted[row]
-            hits[leaf[row], value] += 1.0
+        cells[:] = 0.0
+        values = seen[tried[pick]]
+        for row in range(wanted.size):
+            cell = base[row] + values[row]
+            cells[cell, 0] += wanted[row]
+            cells[cell, 1] += 1.0
+        for cell in range(cells.shape[0]):
+            total[cell // size[1], cell % size[1]] = cells[cell, 0]
+            hits[cell // size[1], cell % size[1]] = cells[cell, 1]
         better, chosen = _cut(hits, total, best, shrinkage)
         if chosen >= 0:
             best = better
@@ -102,19 +107,23 @@ def _loop(
     fitted = np.zeros(targets.size)
     wanted = np.empty(rows)
     leaf = np.empty(rows, np.int64)
+    seen = np.empty((bins.shape[0], rows), np.uint8)
     for turn in range(rounds):
         sample = samples[turn % samples.shape[0]]
+        for column in columns[turn]:
+            for row in range(rows):
+                seen[column, row] = bins[column, sample[row]]
         for row in range(rows):
             missed = targets[sample[row]] - fitted[sample[row]]
             wanted[row] = min(max(missed, -clip), clip)
             leaf[row] = 0
         for level in range(depth):
             size = np.array([1 << level, width])
-            column, cut = _ask(bins, sample, wanted, leaf, columns[turn], size, shrinkage)
+            column, cut = _ask(seen, wanted, leaf * width, columns[turn], size, shrinkage)
             asked[turn, level] = column
             cuts[turn, level] = cut
             for row in range(rows):
-                leaf[row] = 2 * leaf[row] + (1 if bins[column, sample[row]] > cut else 0)
+                leaf[row] = 2 * leaf[row] + (1 if seen[column, row] > cut else 0)
         mass = np.zeros(1 << depth)
         count = np.zeros(1 << depth)
         for row in range(rows):
