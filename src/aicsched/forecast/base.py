@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.forecast import PastErrors
     from aicsched.forecast.mix import SourceMix
     from aicsched.forecast.weather import WeatherVintages
 
@@ -196,6 +197,7 @@ class History:
         levels: Sequence[float],
         model: str,
         flags: tuple[str, ...] = (),
+        past_errors: PastErrors | None = None,
     ) -> Forecast:
         """Return what a model foresaw in log space as a forecast of this zone.
 
@@ -213,6 +215,8 @@ class History:
             Name of the model.
         flags : tuple of str
             Added to the history's own.
+        past_errors : PastErrors, optional
+            Over the same slots.
 
         Returns
         -------
@@ -231,6 +235,7 @@ class History:
             source=self.series.source,
             flags=self.flags() + flags,
             synthetic=self.series.synthetic,
+            past_errors=past_errors,
         )
 
 

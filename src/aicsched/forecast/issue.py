@@ -168,4 +168,5 @@ def foresee(forecaster: Forecaster, known: CarbonSeries, *, at_s: int, horizon: 
         mean_g_per_kwh=made.mean_g_per_kwh[late:],
         quantiles_g_per_kwh=made.quantiles_g_per_kwh[:, late:],
         flags=(*made.flags, Flag.LATE.of(late)),
+        past_errors=None if made.past_errors is None else made.past_errors.behind(late, step_s),
     )

@@ -9,11 +9,13 @@ errors of the same lead day then shift the centre a little (an online bias term)
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from aicsched.domain.flags import Flag
+from aicsched.domain.forecast import PastErrors
 from aicsched.forecast.base import LEVELS, Covariates, History, need, prepare
 from aicsched.forecast.intervals import debiased, never_narrower, residual_quantiles
 from aicsched.forecast.models.direct import (
@@ -90,6 +92,7 @@ class LogRidge:
         self._covariates: Covariates | None = None
         self._mix_names: tuple[str, ...] | None = None
         self._spreads: dict[tuple[int, Segment], Array] = {}
+        self._past_errors: dict[tuple[int, tuple[Segment, ...], int], PastErrors | None] = {}
 
     def fit(self, history: CarbonSeries, *, covariates: Covariates | None = None) -> Self:
         """Learn from a history.
@@ -114,7 +117,7 @@ class LogRidge:
         self.history_ = prepare(history, min_days=_min_days(1), model=self.name)
         long = len(self.history_.log_values) >= _LONG_DAYS * self.history_.per_day
         self.direct_ = DirectRidge(history.slots.end_s, long=long, leave_out=self._leaves_out)
-        self._covariates, self._spreads = covariates, {}
+        self._covariates, self._spreads, self._past_errors = covariates, {}, {}
         mix = known_mix(covariates.mix, self.history_) if covariates is not None else None
         self._mix_names = mix.names if mix is not None else None
         return self
@@ -188,6 +191,7 @@ class LogRidge:
             levels=self.levels,
             model=self.name,
             flags=self._unused(segments),
+            past_errors=self._errors_over(past, origin, segments, horizon),
         )
 
     def _unused(self, segments: list[Segment]) -> tuple[str, ...]:
@@ -234,20 +238,46 @@ class LogRidge:
         """Return what was missed on days not learned from, shape (n, days * per_day)."""
         return self._direct(past).learned(past, origin, segment).regression.residuals
 
+    def _fair_residuals(self, past: Past, origin: int, segment: Segment) -> list[Array]:
+        """Return the residuals of each lead day of a segment as the online bias term leaves them."""
+        per_day = past.history.per_day
+        residuals = self._residuals(past, origin, segment)
+        made: list[Array] = []
+        for index in range(segment.days):
+            day = segment.first_day + index
+            own = residuals[:, index * per_day : (index + 1) * per_day]
+            made.append(debiased(own, age=day + 1, days=_BIAS_DAYS, share=_bias_share(segment, day)))
+        return made
+
     def _spread(self, past: Past, origin: int, segment: Segment) -> Array:
         """Return the quantiles of what a segment misses by, shape (levels, days * per_day)."""
-        per_day = past.history.per_day
-        key = (origin % per_day, segment)
+        key = (origin % past.history.per_day, segment)
         if key not in self._spreads:
-            residuals = self._residuals(past, origin, segment)
-            spreads: list[Array] = []
-            for index in range(segment.days):
-                day = segment.first_day + index
-                own = residuals[:, index * per_day : (index + 1) * per_day]
-                fair = debiased(own, age=day + 1, days=_BIAS_DAYS, share=_bias_share(segment, day))
-                spreads.append(residual_quantiles(fair, self.levels, age=day + 1))
+            spreads = [
+                residual_quantiles(fair, self.levels, age=segment.first_day + index + 1)
+                for index, fair in enumerate(self._fair_residuals(past, origin, segment))
+            ]
             self._spreads[key] = np.concatenate(spreads, axis=1)
         return self._spreads[key]
+
+    def _errors_over(
+        self, past: Past, origin: int, segments: list[Segment], horizon: int
+    ) -> PastErrors | None:
+        """Return the residuals over all lead days, from the origins that all of them have."""
+        per_day, slots = past.history.per_day, past.history.series.slots
+        key = (origin % per_day, tuple(segments), horizon)
+        if key not in self._past_errors:
+            parts: list[tuple[Indices, list[Array]]] = []
+            for segment in dict.fromkeys(segments):
+                fair = self._fair_residuals(past, origin, segment)
+                origins = self._direct(past).learned(past, origin, segment).origins
+                parts.append((origins[-len(fair[0]) :], fair))
+            common = reduce(np.intersect1d, [origins for origins, _ in parts])
+            errors = [day[np.isin(origins, common)] for origins, fair in parts for day in fair]
+            times_s = slots.start_s + slots.step_s * common
+            told = np.concatenate(errors, axis=1)[:, :horizon]
+            self._past_errors[key] = PastErrors.of(times_s, told) if len(common) else None
+        return self._past_errors[key]
 
     def _recent_error(self, history: History, rows: Indices, foreseen: Array, day: int) -> float:
         """Return the mean error of a lead day over the last ten origins whose outcome is known."""

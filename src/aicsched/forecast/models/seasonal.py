@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
+from aicsched.domain.forecast import PastErrors
 from aicsched.forecast.base import DAY_S, LEVELS, Covariates, History, need, prepare
 from aicsched.forecast.intervals import never_narrower, residual_quantiles
 from aicsched.forecast.kernels import SMOOTH
@@ -165,7 +166,14 @@ class SeasonalProfile:
         days = range(-(-horizon // period))
         spread = np.concatenate([_spread(state, period, day, self.levels) for day in days], axis=1)
         spread = never_narrower(spread, period)[:, :horizon]
-        return history.forecast(issue_time_s, centre, spread, levels=self.levels, model=self.name)
+        return history.forecast(
+            issue_time_s,
+            centre,
+            spread,
+            levels=self.levels,
+            model=self.name,
+            past_errors=_past_errors(state, history, horizon),
+        )
 
 
 def _smoothed(history: History, horizon: int) -> _State:
@@ -246,3 +254,15 @@ def _residuals(state: _State, period: int, day: int) -> Array:
     hour = np.arange(period)
     foreseen = state.level[origins - 1][:, None] + state.season[origins[:, None] - period + hour]
     return state.values[origins[:, None] + day * period + hour] - foreseen
+
+
+def _past_errors(state: _State, history: History, horizon: int) -> PastErrors | None:
+    """Return what forecasts over the whole horizon missed by, from the origins that saw its end."""
+    period, slots, lead = history.per_day, history.series.slots, np.arange(horizon)
+    last = len(state.values) - -(-horizon // period) * period
+    origins = np.arange(last, period - 1, -period)[:_CALIBRATION_DAYS][::-1]
+    if not len(origins):
+        return None
+    foreseen = state.level[origins - 1][:, None] + state.season[origins[:, None] - period + lead % period]
+    times_s = slots.end_s - slots.step_s * (len(state.values) - origins)
+    return PastErrors.of(times_s, state.values[origins[:, None] + lead] - foreseen)
