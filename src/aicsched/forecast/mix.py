@@ -54,8 +54,7 @@ class SourceMix:
 
     Examples
     --------
-    >>> from aicsched.signals.carbon.file import place_of, time_column
-    from aicsched.slots import SlotGrid
+    >>> from aicsched.slots import SlotGrid
     >>> mix = SourceMix(sources=("gas", "wind"), slots=SlotGrid(0, 3600, 2), source="test",
     ...                 generation_mw=[[60.0, 50.0], [40.0, 50.0]])
     >>> mix.on(SlotGrid(3600, 3600, 2))[0].tolist()
