@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aicsched.forecast.backtest import REFIT_DAYS
 from aicsched.forecast.base import Covariates
 from aicsched.forecast.measure import ZoneRun
 from aicsched.forecast.metrics import seasonal_step
+from aicsched.forecast.mix import read_mix
 from aicsched.forecast.weather import read_weather
 from aicsched.signals.carbon.file import FileCarbon
 from aicsched.signals.carbon.sample import SAMPLE_NOW_S, SampleCarbon
@@ -38,6 +40,7 @@ class Case(NamedTuple):
     start_s: int
     end_s: int
     every_days: int = 1
+    refit_days: int = REFIT_DAYS
 
     def times_s(self) -> range:
         """Return the issue times."""
@@ -58,13 +61,14 @@ def sample_case() -> Case:
     return Case(series, {}, SAMPLE_NOW_S - 26 * DAY_S, SAMPLE_NOW_S, 2)
 
 
-def real_case(root: Path, *, column: str, zones: Sequence[str] = ZONES, every_days: int = 1) -> Case:
+def real_case(root: Path, *, column: str, zones: Sequence[str] = ZONES) -> Case:
     """Return the 13 grids on the published test window, with weather and source mix as known then."""
     paths = [root / f"ccast13_{zone}.parquet" for zone in zones]
     source = FileCarbon(paths, column=column)
     weather = read_weather([str(root / f"ccast13_wx96_{zone}.parquet") for zone in zones])
-    covariates = {zone: Covariates(weather=weather[zone]) for zone in zones}
-    return Case({zone: source.read(zone) for zone in zones}, covariates, FIRST_S, LAST_S, every_days)
+    mix = read_mix([str(path) for path in paths])
+    covariates = {zone: Covariates(weather=weather[zone], mix=mix[zone]) for zone in zones}
+    return Case({zone: source.read(zone) for zone in zones}, covariates, FIRST_S, LAST_S)
 
 
 def other_cases(root: Path) -> dict[str, tuple[Case, str]]:
@@ -91,7 +95,8 @@ def other_cases(root: Path) -> dict[str, tuple[Case, str]]:
             key = "em_NYIS"
         start, end, column = periods[key]
         series = FileCarbon([f"{zone}={path}"], column=column).read(zone)
-        case = Case({zone: series}, {}, parse_time(start), parse_time(end))
+        known = {} if kind == "em" else {zone: Covariates(mix=read_mix([f"{zone}={path}"])[zone])}
+        case = Case({zone: series}, known, parse_time(start), parse_time(end))
         made[path.stem] = (case, f"{start[:10]} to {end[:10]}")
     return made
 

@@ -270,6 +270,21 @@ class LaterWeather(Changed):
         return self.times(made, 1 + 1e-4 * weather.values[-1].mean())
 
 
+class LaterMix(Changed):
+    def change(self, made: Forecast) -> Forecast:
+        mix = None if self.covariates is None else self.covariates.mix
+        if mix is None or np.isnan(mix.generation_mw).all():
+            return made
+        return self.times(made, 1 + 1e-4 * mix.generation_mw[0, -24:].mean() / 1000.0)
+
+
+class MixOrNothing(Changed):
+    def change(self, made: Forecast) -> Forecast:
+        mix = None if self.covariates is None else self.covariates.mix
+        factor = 1.0 if mix is None else 1.0 + 0.0 * float(mix.generation_mw.mean())
+        return self.times(made, factor)
+
+
 class WeatherOrNothing(Changed):
     def change(self, made: Forecast) -> Forecast:
         weather = None if self.covariates is None else self.covariates.weather
@@ -478,7 +493,9 @@ WRONG = [
     (RefusesByTheFuture, "values behind it decide whether it is refused"),
     (LearnsFromAll, "values behind it change the forecast"),
     (AheadInAnyCase, "the forecast must be that of its own past"),
-    (LaterWeather, "weather forecasts issued after the issue time change the forecast"),
+    (LaterWeather, "a weather forecast issued after the issue time changes the forecast"),
+    (LaterMix, "the source mix after the issue time changes the forecast"),
+    (MixOrNothing, "mix of which nothing is known must be answered, and ForecastError came out"),
     (WeatherOrNothing, "weather of which nothing is known must be answered, and ForecastError came out"),
     (TrustsUnknownWeather, "weather of which nothing is known costs the forecast 50%"),
     (NoWeatherIsWeather, "empty covariates must count as none"),

@@ -14,6 +14,7 @@ from aicsched.domain.forecast import Forecast
 from aicsched.errors import AicschedError, NotFitted
 from aicsched.forecast.base import DAY_S, LEVELS, Covariates
 from aicsched.forecast.metrics import coverage_share, mean_width
+from aicsched.forecast.mix import SourceMix
 from aicsched.forecast.weather import WeatherVintages
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 from aicsched.testing.examples import EXAMPLE_START_S, require
@@ -78,6 +79,17 @@ def _weather(days: int) -> WeatherVintages:
     )
 
 
+def _mix(series: CarbonSeries) -> SourceMix:
+    """Make a mix of coal and wind that explains the intensity."""
+    coal_mw = np.clip(series.values_g_per_kwh, 1.0, 999.0)
+    return SourceMix(
+        sources=("coal", "wind"),
+        slots=series.slots,
+        generation_mw=np.stack([coal_mw, 1000.0 - coal_mw]),
+        source="example",
+    )
+
+
 def _same(one: Forecast, other: Forecast) -> bool:
     means = np.allclose(one.mean_g_per_kwh, other.mean_g_per_kwh, rtol=_CLOSE, atol=0)
     return means and np.allclose(one.quantiles_g_per_kwh, other.quantiles_g_per_kwh, rtol=_CLOSE, atol=0)
@@ -137,7 +149,7 @@ def check_forecaster(make: Make, *, days: int = 84, update_equals_fit: bool = Fa
     The rules: a forecast covers exactly the slots from the issue time on and carries
     the history's zone, kind and labels; it is in the units of the history, positive,
     in step with the clock in UTC, and right on a plain daily shape, hourly or finer;
-    nothing after the issue time changes it, neither intensities nor weather; equal
+    nothing after the issue time changes it, be it intensities, weather or mix; equal
     input gives equal output, whatever random state and whatever was asked before;
     a fitted model survives pickling; quantiles are at the levels asked for and hold
     about what they promise; `update` takes in new values; gaps, zeros, short and
@@ -151,7 +163,7 @@ def check_forecaster(make: Make, *, days: int = 84, update_equals_fit: bool = Fa
     _check_accuracy(make, days)
     _check_repeatable(make, series, issue_s)
     _check_no_look_ahead(make, series, issue_s)
-    _check_weather(make, series, issue_s, days)
+    _check_covariates(make, series, issue_s, days)
     _check_quantiles(make, days)
     _check_update(make, days, equals_fit=update_equals_fit)
     _check_bad_histories(make, series, issue_s)
@@ -249,23 +261,37 @@ def _check_no_look_ahead(make: Make, series: CarbonSeries, issue_s: int) -> None
             require(_same(one, right), f"{when}: the forecast must be that of its own past")
 
 
-def _check_weather(make: Make, series: CarbonSeries, issue_s: int, days: int) -> None:
-    vintages = _weather(days)
+def _check_covariates(make: Make, series: CarbonSeries, issue_s: int, days: int) -> None:
+    vintages, mix = _weather(days), _mix(series)
     after = vintages.issue_times_s > issue_s
     later = replace(vintages, values=np.where(after[:, None, None], vintages.values + 9.0, vintages.values))
+    first = (issue_s - mix.slots.start_s) // mix.slots.step_s
+    power = np.array(mix.generation_mw)
+    power[:, first:] = power[::-1, first:]
+    other_mix = replace(mix, generation_mw=power)
     unknown = replace(vintages, values=np.full_like(vintages.values, np.nan))
+    unknown_mix = replace(mix, generation_mw=np.full_like(power, np.nan))
     past = series.before(issue_s)
 
-    def call(weather: WeatherVintages) -> Forecast:
-        return make().fit(past, covariates=Covariates(weather=weather)).predict(issue_s, 96)
+    def call(**offered: Any) -> Forecast:
+        return make().fit(past, covariates=Covariates(**offered)).predict(issue_s, 96)
 
-    made, other = (_must(lambda each=each: call(each), "offered weather") for each in (vintages, later))
-    require(_same(made, other), "weather forecasts issued after the issue time change the forecast")
-    blind = _must(lambda: call(unknown), "weather of which nothing is known")
-    error = _error_share(blind, series)
-    require(error < _SHAPE_LIMIT, f"weather of which nothing is known costs the forecast {error:.0%}")
-    bare = make().fit(past, covariates=Covariates()).predict(issue_s, 96)
-    require(_same(bare, make().fit(past).predict(issue_s, 96)), "empty covariates must count as none")
+    # What is offered, what of it is not known yet at the issue time, and what is not known at all.
+    for words, name, given, changed, empty in (
+        ("a weather forecast issued after the issue time", "weather", vintages, later, unknown),
+        ("the source mix after the issue time", "mix", mix, other_mix, unknown_mix),
+    ):
+        made, other = (
+            _must(lambda each=each, name=name: call(**{name: each}), f"offered {name}")
+            for each in (given, changed)
+        )
+        require(_same(made, other), f"{words} changes the forecast")
+        blind = _must(
+            lambda name=name, empty=empty: call(**{name: empty}), f"{name} of which nothing is known"
+        )
+        error = _error_share(blind, series)
+        require(error < _SHAPE_LIMIT, f"{name} of which nothing is known costs the forecast {error:.0%}")
+    require(_same(call(), make().fit(past).predict(issue_s, 96)), "empty covariates must count as none")
 
 
 def _check_repeatable(make: Make, series: CarbonSeries, issue_s: int) -> None:
