@@ -108,7 +108,7 @@ class LogBlend(LogRidge):
         direct = self._direct(past)
         made = alone
         if segment.mix and self.sources_ is not None:
-            origins = direct.learned(past, origin, segment).origins
+            origins = past.rows_at(direct.learned(past, origin, segment).issue_s)
             through = self.sources_.departures(past, origin, rows, segment, origins=origins)
             made = (1.0 - _SOURCES_SHARE) * alone + _SOURCES_SHARE * through
         if direct.long and segment.first_day < SEGMENT_DAYS:
@@ -136,12 +136,14 @@ class LogBlend(LogRidge):
             missed: list[Array] = []
             for segment in segments:
                 learned = direct.learned(past, origin, segment)
-                left_out = learned.regression.left_out
-                index = learned.origins[:, None] + past.history.per_day * segment.first_day
+                rows = past.rows_at(learned.issue_s)
+                known = rows >= direct.reach(past)
+                rows, left_out = rows[known], learned.regression.left_out[known]
+                index = rows[:, None] + past.history.per_day * segment.first_day
                 index = index + np.arange(past.history.per_day)
-                usual = profile(past.history, learned.origins)
+                usual = profile(past.history, rows)
                 foreseen = past.history.log_values[index] - usual - left_out
-                tables.append(slot_table(past, learned.origins, segment.first_day, foreseen))
+                tables.append(slot_table(past, rows, segment.first_day, foreseen))
                 missed.append(left_out.ravel())
             self._trees[key] = Corrector(np.concatenate(tables), np.concatenate(missed))
         return self._trees[key]

@@ -54,6 +54,11 @@ class Past(NamedTuple):
     outside: Outside | None = None
     names: tuple[str, ...] | None = None
 
+    def rows_at(self, issue_s: Indices) -> Indices:
+        """Return the slot indices of issue times: they change when a history's start is cut."""
+        slots = self.history.series.slots
+        return (issue_s - slots.start_s) // slots.step_s
+
 
 class Segment(NamedTuple):
     """Lead days that one regression gives, and whether it has columns of weather and mix."""
@@ -65,10 +70,10 @@ class Segment(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """A segment's regression, and the origins that it learned from."""
+    """A segment's regression, and the issue times that it learned from [s since the epoch]."""
 
     regression: Regression
-    origins: Indices
+    issue_s: Indices
 
 
 class DirectRidge:
@@ -169,7 +174,8 @@ class DirectRidge:
             days=rows[whole] / np.float64(past.history.per_day) if segment.weather else None,
             leave_out=segment.weather and self._leave_out,
         )
-        return Learned(regression, rows[whole])
+        slots = past.history.series.slots
+        return Learned(regression, slots.start_s + slots.step_s * rows[whole])
 
     def _training_rows(self, past: Past, origin: int, segment: Segment) -> Indices:
         """Return the past origins at this time of day whose outcome was known when it learned."""

@@ -264,19 +264,17 @@ class LogRidge:
         self, past: Past, origin: int, segments: list[Segment], horizon: int
     ) -> PastErrors | None:
         """Return the residuals over all lead days, from the origins that all of them have."""
-        per_day, slots = past.history.per_day, past.history.series.slots
-        key = (origin % per_day, tuple(segments), horizon)
+        key = (origin % past.history.per_day, tuple(segments), horizon)
         if key not in self._past_errors:
             parts: list[tuple[Indices, list[Array]]] = []
             for segment in dict.fromkeys(segments):
                 fair = self._fair_residuals(past, origin, segment)
-                origins = self._direct(past).learned(past, origin, segment).origins
-                parts.append((origins[-len(fair[0]) :], fair))
-            common = reduce(np.intersect1d, [origins for origins, _ in parts])
-            errors = [day[np.isin(origins, common)] for origins, fair in parts for day in fair]
-            times_s = slots.start_s + slots.step_s * common
+                issue_s = self._direct(past).learned(past, origin, segment).issue_s
+                parts.append((issue_s[-len(fair[0]) :], fair))
+            common = reduce(np.intersect1d, [issue_s for issue_s, _ in parts])
+            errors = [day[np.isin(issue_s, common)] for issue_s, fair in parts for day in fair]
             told = np.concatenate(errors, axis=1)[:, :horizon]
-            self._past_errors[key] = PastErrors.of(times_s, told) if len(common) else None
+            self._past_errors[key] = PastErrors.of(common, told) if len(common) else None
         return self._past_errors[key]
 
     def _recent_error(self, history: History, rows: Indices, foreseen: Array, day: int) -> float:

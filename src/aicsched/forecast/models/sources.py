@@ -133,12 +133,13 @@ class SourceRidges:
         ndarray, shape (held, per_day)
             Actual minus foreseen log intensity.
         """
-        held = learned.origins[-len(learned.regression.residuals) :]
+        origins = past.rows_at(learned.issue_s)
+        held = origins[-len(learned.regression.residuals) :]
         index = held[:, None] + past.history.per_day * segment.first_day + np.arange(past.history.per_day)
         foreseen: list[Array] = []
         for group, ridge in zip(self._groups, self._ridges, strict=True):
             own = _own(past, group)
-            missed = ridge.learned(own, origin, segment, origins=learned.origins).regression.residuals
+            missed = ridge.learned(own, origin, segment, origins=origins).regression.residuals
             foreseen.append(own.history.log_values[index] - missed)
         return past.history.log_values[index] - self._log_intensity(foreseen)
 
