@@ -52,6 +52,12 @@ def test_no_plant_runs_above_its_capacity(zone: str, seed: int) -> None:
         assert grid.generation_mw[fuel].max() <= limit * (1 + 1e-9), fuel
 
 
+def test_what_no_plant_can_meet_is_shed() -> None:
+    grid = simulate_grid("syn-central", start_s=SAMPLE_START_S, hours=24 * 20, seed=717)
+    gas = grid.generation_mw["gas"]
+    assert gas.max() == pytest.approx(float(CAPACITY["syn-central"]["gas_mw"]), rel=1e-9)
+
+
 @quick
 @weather
 def test_intensities_lie_within_the_factors(zone: str, seed: int) -> None:

@@ -85,8 +85,10 @@ def arguments(seed: int, depth: int) -> tuple[Any, ...]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_trees_are_the_same_in_both_forms_to_the_last_bit(seed: int, depth: int) -> None:
     given = arguments(seed, depth)
-    for here, there in zip(BOOST.compiled()(*given), BOOST.twin(*given), strict=True):
-        np.testing.assert_array_equal(here, there)
+    forms = [form(*given) for form in (BOOST.compiled(), BOOST.loop, BOOST.twin)]
+    for compiled, plain, numpy in zip(*forms, strict=True):
+        np.testing.assert_array_equal(compiled, numpy)
+        np.testing.assert_array_equal(plain, numpy)
 
 
 def test_a_stump_is_the_best_of_all_stumps() -> None:

@@ -145,7 +145,7 @@ def _hydro_mw(zone: dict[str, float], residual_mw: Array) -> Array:
 
 
 def _dispatch(zone: dict[str, float], need_mw: Array) -> dict[str, Array]:
-    """Meet a thermal need block by block; what no block can meet comes from gas turbines."""
+    """Meet a thermal need block by block; the last takes what rounding leaves."""
     made = {"coal": np.zeros_like(need_mw), "gas": np.zeros_like(need_mw)}
     left = need_mw.copy()
     for fuel, share in _MERIT:
@@ -190,6 +190,9 @@ def simulate_grid(zone_id: str, *, start_s: int, hours: int, seed: int) -> GridY
     generation["hydro"] = _hydro_mw(zone, demand - _total(generation.values()))
     need = demand - _total(generation.values())
     thermal_mw = zone["coal_mw"] + zone["gas_mw"]
+    # What no plant can meet is shed, as a grid operator would: rare, and never in the packaged sample.
+    shed = np.maximum(0.0, need - thermal_mw)
+    demand, need = demand - shed, need - shed
     must_run = np.minimum(_MUST_RUN_SHARE * demand, _MUST_RUN_OF_THERMAL_SHARE * thermal_mw)
     spare = np.maximum(0.0, must_run - need)
     _curtail(generation, spare)
