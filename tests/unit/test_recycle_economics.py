@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
@@ -61,6 +61,7 @@ def test_closed_form_equals_integration(embodied: float, yearly: float, decline:
     decline=st.floats(0, 0.5),
     more=st.floats(1.0, 3.0),
 )
+@example(embodied=1e3, yearly=3e2, decline=5e-324, more=1.0)
 def test_monotone(embodied: float, yearly: float, decline: float, more: float) -> None:
     def years(e: float, a: float, d: float) -> float:
         found = break_even_years(e, a, d)

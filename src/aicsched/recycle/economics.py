@@ -10,6 +10,7 @@ grid that cleans itself caps what a replacement can ever save.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from aicsched.errors import InputError
 from aicsched.units import HOURS_PER_YEAR
@@ -40,6 +41,10 @@ def running_g_per_year(power_w: float, pue: float, g_per_kwh: float) -> float:
     350400
     """
     return power_w * pue * HOURS_PER_YEAR / 1000.0 * g_per_kwh
+
+
+# Below this, numbers lose digits (they are subnormal), and a decline is none at all.
+_NO_DECLINE: Final = 1e-300
 
 
 def saved_g(yearly_g: float, years: float, decline_share: float) -> float:
@@ -73,7 +78,7 @@ def saved_g(yearly_g: float, years: float, decline_share: float) -> float:
         msg = f"a yearly decline of {decline_share}"
         raise InputError(msg, hint="give a share in [0, 1)", value=decline_share)
     delta = -math.log1p(-decline_share)
-    return yearly_g * years if delta == 0 else yearly_g * -math.expm1(-delta * years) / delta
+    return yearly_g * years if delta < _NO_DECLINE else yearly_g * -math.expm1(-delta * years) / delta
 
 
 def break_even_years(embodied_g: float, yearly_g: float, decline_share: float) -> float | None:
@@ -107,8 +112,9 @@ def break_even_years(embodied_g: float, yearly_g: float, decline_share: float) -
     """
     if yearly_g <= 0:
         return None
-    if saved_g(1.0, 1.0, decline_share) and decline_share == 0:
-        return embodied_g / yearly_g
+    saved_g(1.0, 1.0, decline_share)  # refuses an impossible decline
     delta = -math.log1p(-decline_share)
+    if delta < _NO_DECLINE:
+        return embodied_g / yearly_g
     reach = delta * embodied_g / yearly_g
     return None if reach >= 1 else -math.log1p(-reach) / delta
