@@ -21,6 +21,7 @@ REGISTRY = {
     "panel": "benchmarks.panel_online",
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
+    "failover": "benchmarks.failover",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
