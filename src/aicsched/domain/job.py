@@ -38,7 +38,11 @@ class Job:
     data_gb : float
         Data moved when it runs away from home [GB].
     memory_gib : float
-        Memory [GiB].
+        Memory it holds while it runs [GiB].
+    gpus : float
+        Accelerators it holds while it runs.
+    after : tuple of str
+        Jobs of the queue that must have ended before it starts.
     priority : int
         Higher goes first where not all fits.
 
@@ -68,6 +72,8 @@ class Job:
     data_gb: float = 0.0
     memory_gib: float = 0.0
     priority: int = 0
+    gpus: float = 0.0
+    after: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("vcpus", "duration_s"):
@@ -75,7 +81,7 @@ class Job:
             if not (math.isfinite(value) and value > 0):
                 msg = f"job '{self.job_id}': {name} is {value}"
                 raise InputError(msg, hint="give a positive number", value=value)
-        for name in ("data_gb", "memory_gib"):
+        for name in ("data_gb", "memory_gib", "gpus"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 msg = f"job '{self.job_id}': {name} is {value}"

@@ -129,6 +129,7 @@ def jobs_to_csv(jobs: Sequence[Job]) -> str:
             "release": format_time(job.release_s),
             "deadline": format_time(job.deadline_s),
             "allowed_regions": ";".join(job.allowed_regions),
+            "after": ";".join(job.after),
         }
         writer.writerow([special[name] if name in special else getattr(job, name) for name in names])
     return text.getvalue()

@@ -69,6 +69,13 @@ JOBS: Final = Schema(
             doc="higher goes first where not all fits (default 0)",
             example="0",
         ),
+        Column(name="gpus", type="number", doc="accelerators it holds (default 0)", example="1"),
+        Column(
+            name="after",
+            type="list",
+            doc="jobs that must have ended before it starts, separated by ;",
+            example="extract-1;clean-1",
+        ),
     ),
 )
 
@@ -117,6 +124,18 @@ REGIONS: Final = Schema(
         ),
         Column(
             name="failure_group", type="text", doc="regions of one group may fail together", example="north"
+        ),
+        Column(
+            name="capacity_memory_gib",
+            type="number",
+            doc="memory free for this work [GiB] (empty: no limit)",
+            example="4096",
+        ),
+        Column(
+            name="capacity_gpus",
+            type="number",
+            doc="accelerators free for this work (default 0)",
+            example="8",
         ),
     ),
 )

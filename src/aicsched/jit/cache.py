@@ -133,7 +133,7 @@ def _compiled(
     # The loop sees compiled helpers under their own names, while the module keeps the plain ones.
     names: dict[str, Any] = dict(getattr(loop, "__globals__", {}))
     for helper in helpers:
-        names[helper.__name__] = numba.njit(_with_globals(helper, names))
+        names[helper.__name__] = numba.njit(forceinline=True)(_with_globals(helper, names))
     dispatcher: Any = numba.njit(nogil=True)(_with_globals(loop, names))
     if not hasattr(dispatcher, "enable_caching"):
         return dispatcher

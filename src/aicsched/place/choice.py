@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aicsched.place.problem import Problem
 
-__all__ = ["Choice", "overfull", "to_placement"]
+__all__ = ["Choice", "feasible", "to_placement"]
 
 # Room for the rounding of sums of threads, as a share of a region's capacity.
 TOLERANCE_SHARE = 1e-9
@@ -46,13 +46,15 @@ def pointers(problem: Problem) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(problem.n_slots)))
 
 
-def load_vcpus(problem: Problem, choice: Choice) -> NDArray[np.float64]:
-    """Return the threads in use, shape (R, T)."""
+def load(problem: Problem, choice: Choice) -> NDArray[np.float64]:
+    """Return what is in use of each resource, shape (K, R, T)."""
     _, regions, count = problem.shape
     cell = np.repeat(choice.region, problem.n_slots) * count + choice.slots
-    weights = np.repeat(problem.vcpus, problem.n_slots)
-    load = np.bincount(cell, weights=weights, minlength=regions * count).astype(np.float64)
-    return load.reshape(regions, count)
+    held = [
+        np.bincount(cell, weights=np.repeat(use, problem.n_slots), minlength=regions * count)
+        for use in problem.demand.T
+    ]
+    return np.array(held).reshape(problem.capacity.shape)
 
 
 def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
@@ -65,35 +67,45 @@ def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
 
 
 def loads_g(problem: Problem, choice: Choice, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what each job pays for its slots at some prices [g], shape (J,)."""
-    paid = (
-        np.repeat(problem.vcpus, problem.n_slots)
-        * prices_g[np.repeat(choice.region, problem.n_slots), choice.slots]
-    )
-    return np.add.reduceat(paid, pointers(problem)[:-1])
+    """Return what each job pays for its slots at some prices (K, R, T) [g], shape (J,)."""
+    place = np.repeat(choice.region, problem.n_slots)
+    starts = pointers(problem)[:-1]
+    paid = [
+        use * np.add.reduceat(price[place, choice.slots], starts)
+        for use, price in zip(problem.demand.T, prices_g, strict=True)
+    ]
+    return np.sum(paid, axis=0)
 
 
-def room_vcpus(problem: Problem) -> NDArray[np.float64]:
-    """Return the capacity with its rounding tolerance, shape (R, T)."""
-    return problem.capacity_vcpus * (1 + TOLERANCE_SHARE)
+def room(problem: Problem) -> NDArray[np.float64]:
+    """Return the capacity with its rounding tolerance, shape (K, R, T)."""
+    return problem.capacity * (1 + TOLERANCE_SHARE)
 
 
-def overfull(problem: Problem, choice: Choice) -> bool:
-    """Tell whether a choice holds more threads somewhere than there are.
+def spans(problem: Problem, choice: Choice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first slot of each job and the end of its last, shape (J,)."""
+    indptr = pointers(problem)
+    return choice.slots[indptr[:-1]], choice.slots[indptr[1:] - 1] + 1
+
+
+def feasible(problem: Problem, choice: Choice) -> bool:
+    """Tell whether a choice keeps to all capacities, and no job starts before those it waits for end.
 
     Parameters
     ----------
     problem : Problem
         The problem.
     choice : Choice
-        A choice for it.
+        A choice for it, each job in its window.
 
     Returns
     -------
     bool
-        True when it breaks a capacity.
+        False when it breaks a limit.
     """
-    return bool((load_vcpus(problem, choice) > room_vcpus(problem)).any())
+    starts, ends = spans(problem, choice)
+    in_order = bool((ends[problem.order[:, 0]] <= starts[problem.order[:, 1]]).all())
+    return in_order and not bool((load(problem, choice) > room(problem)).any())
 
 
 def to_placement(
@@ -116,8 +128,8 @@ def to_placement(
         Which policy chose.
     certificate : Certificate, optional
         The proof; by default a heuristic's, without a bound.
-    prices_g : ndarray, shape (R, T), optional
-        Shadow price of a thread for one slot [g].
+    prices_g : ndarray, shape (K, R, T), optional
+        Shadow price of each resource for one slot [g].
 
     Returns
     -------
@@ -142,7 +154,7 @@ def to_placement(
     proof = certificate or Certificate(
         status="heuristic", objective_g=total_g, lower_bound_g=float("-inf"), method=policy
     )
-    priced = np.zeros(problem.capacity_vcpus.shape) if prices_g is None else prices_g
+    priced = np.zeros(problem.capacity_vcpus.shape) if prices_g is None else prices_g[0]
     prices = {
         name: tuple((priced[row] / problem.slots.step_h).round(6).tolist())
         for row, name in enumerate(problem.regions)

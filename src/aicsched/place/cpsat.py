@@ -27,7 +27,7 @@ __all__ = ["MOST_COLUMNS", "Exact", "count_columns", "solve_exact"]
 MOST_COLUMNS: Final = 20_000
 _HARD_LIMIT: Final = 1_000_000
 _COST_RANGE: Final = float(2**46)
-_PARTS_PER_VCPU: Final = 1000
+_PARTS_PER_UNIT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,18 +79,19 @@ class _Model:
 
         self.problem = problem
         self.model: Any = cp_model.CpModel()
-        self.room: dict[tuple[int, int], list[tuple[Any, int]]] = {}
+        self.room: dict[tuple[int, int, int], list[tuple[Any, int]]] = {}
         self.cost: list[tuple[Any, int]] = []
         self.ways: dict[int, list[tuple[int, int, Any]]] = {}
         self.scale = _COST_RANGE / max(dearest_g(problem), 1e-9)
-        parts = problem.vcpus * _PARTS_PER_VCPU
-        self.parts: list[int] = np.ceil(parts - 1e-6).astype(np.int64).tolist()
+        parts = problem.demand * _PARTS_PER_UNIT
+        self.parts: list[list[int]] = np.ceil(parts - 1e-6).astype(np.int64).tolist()
         self.whole = bool((np.abs(parts - np.round(parts)) < 1e-6).all())
 
     def use(self, literal: Any, job: int, region: int, slots: NDArray[np.int64]) -> None:  # noqa: ANN401
-        """Let a literal hold a job's threads in some slots."""
-        for slot in slots.tolist():
-            self.room.setdefault((region, slot), []).append((literal, self.parts[job]))
+        """Let a literal hold a job's resources in some slots."""
+        for resource, parts in enumerate(self.parts[job]):
+            for slot in slots.tolist() if parts else ():
+                self.room.setdefault((resource, region, slot), []).append((literal, parts))
 
     def pay(self, literal: Any, cost_g: float) -> None:  # noqa: ANN401 - a literal of the model
         """Let a literal cost some grams, rounded down."""
@@ -131,11 +132,23 @@ class _Model:
 
     def finish(self) -> None:
         """Add capacity and objective."""
-        free = np.floor(self.problem.capacity_vcpus * _PARTS_PER_VCPU + 1e-6).astype(np.int64)
+        free = np.floor(self.problem.capacity * _PARTS_PER_UNIT + 1e-6)
         for cell, terms in self.room.items():
             if sum(parts for _, parts in terms) > free[cell]:
                 self.model.add(sum(literal * parts for literal, parts in terms) <= int(free[cell]))
+        for earlier, later in self.problem.order.tolist():
+            self._follow(earlier, later)
         self.model.minimize(sum(literal * cost for literal, cost in self.cost))
+
+    def _follow(self, earlier: int, later: int) -> None:
+        """Let no slot of one job come before the end of another."""
+        problem = self.problem
+        turn = self.model.new_int_var(int(problem.first[later]), int(problem.last[later]), "")
+        for job, last in ((earlier, True), (later, False)):
+            length = 1 if problem.suspendable[job] else int(problem.n_slots[job])
+            for _, slot, literal in self.ways[job]:
+                edge = turn >= slot + length if last else turn <= slot
+                self.model.add(edge).only_enforce_if(literal)
 
 
 def _read(problem: Problem, model: _Model, solver: Any) -> Choice:  # noqa: ANN401 - OR-Tools has no types

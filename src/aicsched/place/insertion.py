@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aicsched.place.choice import Choice, load_vcpus, pointers, room_vcpus
+from aicsched.place.choice import Choice, load, pointers, room, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,48 +32,64 @@ class Room:
         The problem.
     choice : Choice, optional
         Jobs that are in already.
-    prices_g : ndarray, shape (R, T), optional
-        Price of one thread for one slot [g], counted where the cheapest place is sought.
     """
 
-    def __init__(
-        self, problem: Problem, choice: Choice | None = None, prices_g: NDArray[np.float64] | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, choice: Choice | None = None) -> None:
         self.problem = problem
-        self.prices_g = prices_g
-        self.free_vcpus = room_vcpus(problem) - (0.0 if choice is None else load_vcpus(problem, choice))
+        self.free = room(problem) - (0.0 if choice is None else load(problem, choice))
         self.watt_g = problem.watt_factor_w[:, None] * problem.g_per_kwh
+        jobs = len(problem.job_ids)
+        # A job that is out limits nobody: its end is 0, and its start behind all slots.
+        self.starts_at = np.full(jobs, len(problem.slots))
+        self.ends_at = np.zeros(jobs, np.int64)
+        if choice is not None:
+            self.starts_at, self.ends_at = (edge.copy() for edge in spans(problem, choice))
+        self._earlier: dict[int, list[int]] = {}
+        self._later: dict[int, list[int]] = {}
+        for one, other in problem.order.tolist():
+            self._earlier.setdefault(other, []).append(one)
+            self._later.setdefault(one, []).append(other)
 
     def take(self, job: int, region: int, slots: NDArray[np.int64]) -> None:
         """Put a job in."""
-        self.free_vcpus[region, slots] -= self.problem.vcpus[job]
+        self.free[:, region, slots] -= self.problem.demand[job][:, None]
+        self.starts_at[job], self.ends_at[job] = slots[0], slots[-1] + 1
 
     def give_back(self, job: int, region: int, slots: NDArray[np.int64]) -> None:
         """Take a job out."""
-        self.free_vcpus[region, slots] += self.problem.vcpus[job]
+        self.free[:, region, slots] += self.problem.demand[job][:, None]
+        self.starts_at[job], self.ends_at[job] = len(self.problem.slots), 0
 
     def starts(self, job: int, region: int) -> NDArray[np.int64]:
         """Return at which slots a contiguous job may start."""
         first, last, length = self._window(job)
-        full = self.free_vcpus[region, first:last] < self.problem.vcpus[job]
-        blocked = np.concatenate(([0], np.cumsum(full)))
+        if last - first < length:
+            return np.empty(0, np.int64)
+        blocked = np.concatenate(([0], np.cumsum(~self._fits(job, region, first, last))))
         return first + np.flatnonzero(blocked[length:] == blocked[:-length])
 
     def open_slots(self, job: int, region: int) -> NDArray[np.int64]:
         """Return in which slots there is room for a job."""
         first, last, _ = self._window(job)
-        return first + np.flatnonzero(self.free_vcpus[region, first:last] >= self.problem.vcpus[job])
+        return first + np.flatnonzero(self._fits(job, region, first, last))
+
+    def _fits(self, job: int, region: int, first: int, last: int) -> NDArray[np.bool_]:
+        held = self.problem.demand[job][:, None]
+        return (self.free[:, region, first : max(first, last)] >= held).all(axis=0)
 
     def _window(self, job: int) -> tuple[int, int, int]:
+        """Return a job's window, as those that it waits for and that wait for it leave it, and its length."""
         problem = self.problem
-        return int(problem.first[job]), int(problem.last[job]), int(problem.n_slots[job])
+        first, last = int(problem.first[job]), int(problem.last[job])
+        first = max([first, *(int(self.ends_at[other]) for other in self._earlier.get(job, ()))])
+        last = min([last, *(int(self.starts_at[other]) for other in self._later.get(job, ()))])
+        return first, last, int(problem.n_slots[job])
 
     def _slot_costs_g(self, job: int, region: int) -> NDArray[np.float64]:
-        costs = self.problem.energy_kwh_per_w[job] * self.watt_g[region]
-        return costs if self.prices_g is None else costs + self.problem.vcpus[job] * self.prices_g[region]
+        return self.problem.energy_kwh_per_w[job] * self.watt_g[region]
 
     def cheapest(self, job: int, region: int) -> tuple[float, NDArray[np.int64]] | None:
-        """Return the cheapest slots with room in one region, and their cost with prices [g]."""
+        """Return the cheapest slots with room in one region, and their cost [g]."""
         length = int(self.problem.n_slots[job])
         if self.problem.suspendable[job]:
             slots = self.open_slots(job, region)
@@ -91,7 +107,7 @@ class Room:
         return float(costs[slots].sum() + self.problem.transfer_g[job, region]), slots
 
     def cheapest_anywhere(self, job: int) -> Found | None:
-        """Return the cheapest region and slots with room, and their cost with prices [g]."""
+        """Return the cheapest region and slots with room, and their cost [g]."""
         best: Found | None = None
         for region in np.flatnonzero(self.problem.allowed[job]).tolist():
             found = self.cheapest(job, region)
@@ -104,7 +120,6 @@ def build_by_insertion(
     problem: Problem,
     order: Sequence[int],
     insert: Callable[[Room, int], Spot | None],
-    prices_g: NDArray[np.float64] | None = None,
 ) -> tuple[Choice, list[int]]:
     """Put jobs in one after another; who finds no room goes first in the next try.
 
@@ -116,8 +131,6 @@ def build_by_insertion(
         Jobs in the order of the first try.
     insert : callable
         From the room left and a job to its region and slots, or None.
-    prices_g : ndarray, shape (R, T), optional
-        Price of one thread for one slot [g], for the room's idea of cheap.
 
     Returns
     -------
@@ -129,15 +142,15 @@ def build_by_insertion(
     choice = Choice(np.zeros(len(queue), np.int64), np.zeros(int(indptr[-1]), np.int64))
     left_out: list[int] = []
     for _ in range(_RETRIES):
-        room = Room(problem, prices_g=prices_g)
+        space = Room(problem)
         left_out = []
         for job in queue:
-            found = insert(room, job)
+            found = insert(space, job)
             if found is None:
                 left_out.append(job)
                 continue
             region, slots = found
-            room.take(job, region, slots)
+            space.take(job, region, slots)
             choice.region[job] = region
             choice.slots[indptr[job] : indptr[job + 1]] = slots
         if not left_out:

@@ -61,8 +61,8 @@ class Relaxed:
         Its value, a penalty for work left out included [g].
     left_out : float
         Jobs left out, in parts.
-    prices_g : ndarray, shape (R, T)
-        Price of one thread for one slot [g].
+    prices_g : ndarray, shape (K, R, T)
+        Price of each resource for one slot [g].
     shares : dict of Column to float
         Columns in use.
     """
@@ -144,10 +144,11 @@ class Master:
         for row, variable in zip(self._once, self._slack, strict=True):
             row.SetCoefficient(variable, 1.0)
             self._objective.SetCoefficient(variable, penalty_g)
-        self._room = [
-            [self._solver.Constraint(-infinity, float(value)) for value in row]
-            for row in problem.capacity_vcpus
-        ]
+        self._room = {
+            cell: self._solver.Constraint(-infinity, float(value))
+            for cell, value in np.ndenumerate(problem.capacity)
+            if np.isfinite(value)
+        }
 
     def add(self, columns: Iterable[Column]) -> int:
         """Add columns that are new; return how many were."""
@@ -158,9 +159,11 @@ class Master:
             variable = self._solver.NumVar(0.0, self._solver.infinity(), "")
             self._objective.SetCoefficient(variable, column.cost_g)
             self._once[column.job].SetCoefficient(variable, 1.0)
-            vcpus = float(self.problem.vcpus[column.job])
-            for slot in column.slots:
-                self._room[column.region][slot].SetCoefficient(variable, vcpus)
+            for resource, held in enumerate(self.problem.demand[column.job].tolist()):
+                for slot in column.slots if held else ():
+                    cell = (resource, column.region, slot)
+                    if cell in self._room:
+                        self._room[cell].SetCoefficient(variable, held)
             self.columns[column] = variable
             added += 1
         return added
@@ -170,7 +173,9 @@ class Master:
         if self._solver.Solve() != pywraplp.Solver.OPTIMAL:
             msg = "the linear relaxation could not be solved"
             raise PlacementError(msg, hint="report this with the problem: a penalty makes it always solvable")
-        prices = np.array([[max(0.0, -row.dual_value()) for row in rows] for rows in self._room])
+        prices = np.zeros(self.problem.capacity.shape)
+        for cell, row in self._room.items():
+            prices[cell] = max(0.0, -row.dual_value())
         shares = {
             column: value
             for column, variable in self.columns.items()
@@ -187,7 +192,7 @@ def split_jobs(relaxed: Relaxed) -> tuple[dict[int, Column], set[int]]:
 
 
 def solve_columns(
-    problem: Problem, columns: Iterable[Column], free_vcpus: NDArray[np.float64], *, gap: float
+    problem: Problem, columns: Iterable[Column], free: NDArray[np.float64], *, gap: float
 ) -> dict[int, Column]:
     """Pick one column a job under the room left, as few grams as the node limit allows.
 
@@ -197,8 +202,8 @@ def solve_columns(
         The problem.
     columns : iterable of Column
         What may be picked.
-    free_vcpus : ndarray, shape (R, T)
-        Room left [threads].
+    free : ndarray, shape (K, R, T)
+        Room left of each resource.
     gap : float
         Stop at this relative gap.
 
@@ -212,7 +217,7 @@ def solve_columns(
         f"limits/nodes = {_NODES}\nlimits/gap = {gap:g}\nrandomization/randomseedshift = 0\n"
     )
     by_job: dict[int, list[tuple[Column, Any]]] = {}
-    room: dict[tuple[int, int], Any] = {}
+    room: dict[tuple[int, int, int], Any] = {}
     objective: Any = solver.Objective()
     dearest_g = 1.0
     for column in columns:
@@ -220,11 +225,14 @@ def solve_columns(
         objective.SetCoefficient(variable, column.cost_g)
         dearest_g = max(dearest_g, column.cost_g)
         by_job.setdefault(column.job, []).append((column, variable))
-        for slot in column.slots:
-            cell = (column.region, slot)
-            if cell not in room:
-                room[cell] = solver.Constraint(-solver.infinity(), float(free_vcpus[cell]))
-            room[cell].SetCoefficient(variable, float(problem.vcpus[column.job]))
+        for resource, held in enumerate(problem.demand[column.job].tolist()):
+            for slot in column.slots if held else ():
+                cell = (resource, column.region, slot)
+                if not np.isfinite(free[cell]):
+                    continue
+                if cell not in room:
+                    room[cell] = solver.Constraint(-solver.infinity(), float(free[cell]))
+                room[cell].SetCoefficient(variable, held)
     for pairs in by_job.values():
         row = solver.Constraint(1.0, 1.0)
         out = solver.BoolVar("")

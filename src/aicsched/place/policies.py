@@ -119,6 +119,7 @@ def greedy_choice(problem: Problem, name: str) -> tuple[Choice, list[int]]:
     tuple of Choice, list of int
         The choice, and the jobs it found no room for.
     """
+    # A job's window opens after those it waits for can have ended, so this order keeps to their order, too.
     order = np.lexsort((np.arange(len(problem.job_ids)), problem.first)).tolist()
     return build_by_insertion(problem, order, GREEDY[name])
 

@@ -1,10 +1,9 @@
-"""The pricing oracle: each job's cheapest place and time at given prices.
+"""The pricing oracle: each job's cheapest place and time at given prices, and the bound they prove.
 
-With a price per thread and slot in each region, jobs no longer compete, so each
-one's best answer is exact and independent. Jobs of equal length share sliding
-window sums; suspendable jobs take their cheapest slots. The sum of the best
-reduced costs, less what the priced capacity is worth, is Lagrange's lower bound
-on every feasible plan, at any prices >= 0 (Geoffrion 1974, doi:10.1007/BFb0120690).
+The sum of the best reduced costs, less what the priced capacity is worth, is
+Lagrange's lower bound on every feasible plan, at any prices >= 0 (Geoffrion 1974,
+doi:10.1007/BFb0120690). Jobs that wait for others are priced as if they didn't:
+the bound holds all the more.
 """
 
 from __future__ import annotations
@@ -14,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aicsched.place.choice import Choice, pointers
+from aicsched.jit import over_rows
+from aicsched.place.choice import Choice
+from aicsched.place.ground import load_of
+from aicsched.place.kernels import ANSWER, PRICE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aicsched.place.problem import Problem
+    from aicsched.place.ground import Ground
 
 __all__ = ["Oracle", "Priced"]
 
@@ -30,126 +32,99 @@ class Priced:
 
     Parameters
     ----------
-    choice : Choice
-        Each job's cheapest region and slots.
+    rates : ndarray, shape (1 + K, R, T)
+        What energy emits, then the prices [g].
+    least_g : ndarray, shape (J, R)
+        Each job's least cost with prices in each region [g]; inf where it may not be.
+    wish : ndarray of int32, shape (J, R)
+        The first slot of that answer; -1 where it may not be.
+    turn : ndarray of int32, shape (J, R)
+        Regions by that cost.
     reduced_g : ndarray, shape (J,)
-        Their cost with prices [g].
+        The least of them [g].
     bound_g : float
         No feasible plan emits less [g].
     """
 
-    choice: Choice
+    rates: NDArray[np.float64]
+    least_g: NDArray[np.float64]
+    wish: NDArray[np.int32]
+    turn: NDArray[np.int32]
     reduced_g: NDArray[np.float64]
     bound_g: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Group:
-    """Jobs of one length and kind."""
-
-    jobs: NDArray[np.int64]
-    length: int
-    base_g: NDArray[np.float64]
-    """(jobs, R, starts or slots): transfer where allowed, inf where not."""
-    flat: NDArray[np.int64]
-    """(jobs, length): where their slots stand in a Choice."""
-
-
-def _window_sums(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    sums = np.zeros((values.shape[0], values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    return sums[:, length:] - sums[:, :-length]
+def worth_g(prices_g: NDArray[np.float64], capacity: NDArray[np.float64]) -> float:
+    """Return what the priced capacity is worth [g]; what is free of charge may be endless."""
+    return float((prices_g * np.where(prices_g > 0, capacity, 0.0)).sum())
 
 
 class Oracle:
-    """Answers `Priced` for one problem, again and again.
+    """Answers for one problem, again and again.
 
     Parameters
     ----------
-    problem : Problem
+    ground : Ground
         The problem.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self._watt_g = problem.watt_factor_w[:, None] * problem.g_per_kwh
-        self._contiguous = [
-            self._group(jobs, pieces=False) for jobs in self._by_length(problem.suspendable == 0)
-        ]
-        self._pieces = [self._group(jobs, pieces=True) for jobs in self._by_length(problem.suspendable)]
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self._endless = np.full(ground.capacity.shape, np.inf)
+        self._least_g = np.empty(ground.fixed_g.shape)
+        self._wish = np.empty(ground.fixed_g.shape, np.int32)
 
-    def _by_length(self, chosen: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-        jobs = np.flatnonzero(chosen)
-        lengths = self.problem.n_slots[jobs]
-        return [jobs[lengths == length] for length in np.unique(lengths)]
+    def _price(self, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
+        ground = self.ground
+        rates = ground.rates(prices_g)
+        sums = np.zeros((*rates.shape[:2], rates.shape[2] + 1))
+        np.cumsum(rates, axis=2, out=sums[:, :, 1:])
+        tables = (ground.facts, ground.uses, ground.fixed_g, sums)
+        run = PRICE.form(0, len(ground.facts), *tables)
+        over_rows(lambda first, last: run(first, last, *tables, self._least_g, self._wish), len(ground.facts))
+        return rates
 
-    def _group(self, jobs: NDArray[np.int64], *, pieces: bool) -> _Group:
-        problem = self.problem
-        length = int(problem.n_slots[jobs[0]])
-        span = 1 if pieces else length
-        starts = np.arange(len(problem.slots) - span + 1)
-        inside = (starts >= problem.first[jobs][:, None]) & (starts <= problem.last[jobs][:, None] - span)
-        base = np.where(problem.allowed[jobs], problem.transfer_g[jobs], np.inf)
-        base_g = np.where(inside[:, None, :], base[:, :, None], np.inf)
-        flat = pointers(problem)[jobs][:, None] + np.arange(length)
-        return _Group(jobs, length, base_g, flat)
-
-    def price(self, prices_g: NDArray[np.float64]) -> Priced:
-        """Find each job's best answer to some prices.
+    def bound(self, prices_g: NDArray[np.float64]) -> tuple[float, Choice, NDArray[np.float64]]:
+        """Return the bound, each job's best answer, and their load.
 
         Parameters
         ----------
-        prices_g : ndarray, shape (R, T)
-            Price of one thread for one slot [g], >= 0.
+        prices_g : ndarray, shape (K, R, T)
+            Price of each resource for one slot [g], >= 0.
+
+        Returns
+        -------
+        tuple of float, Choice, ndarray
+            Bound [g]; answers, which capacity doesn't limit; load (K, R, T).
+        """
+        ground = self.ground
+        rates = self._price(prices_g)
+        best = self._least_g.argmin(axis=1).astype(np.int32)
+        choice = Choice(np.empty(len(best), np.int64), np.empty(int(ground.facts[:, 0].sum()), np.int64))
+        ANSWER(ground.facts, ground.uses, rates, self._endless, best, self._wish, choice.region, choice.slots)
+        reduced_g = float(self._least_g[np.arange(len(best)), best].sum())
+        return reduced_g - worth_g(prices_g, ground.capacity), choice, load_of(ground, choice)
+
+    def price(self, prices_g: NDArray[np.float64]) -> Priced:
+        """Return all that the oracle knows at some prices.
+
+        Parameters
+        ----------
+        prices_g : ndarray, shape (K, R, T)
+            Price of each resource for one slot [g], >= 0.
 
         Returns
         -------
         Priced
-            Choices, reduced costs and the lower bound.
+            An answer per job and region, and the lower bound.
         """
-        problem = self.problem
-        jobs = len(problem.job_ids)
-        choice = Choice(np.empty(jobs, np.int64), np.empty(int(problem.n_slots.sum()), np.int64))
-        reduced_g = np.empty(jobs)
-        for group in self._contiguous:
-            self._price_contiguous(group, prices_g, choice, reduced_g)
-        for group in self._pieces:
-            self._price_pieces(group, prices_g, choice, reduced_g)
-        bound_g = float(reduced_g.sum() - (prices_g * problem.capacity_vcpus).sum())
-        return Priced(choice, reduced_g, bound_g)
-
-    def _slot_costs(
-        self, group: _Group, watt_g: NDArray[np.float64], price_g: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        energy = self.problem.energy_kwh_per_w[group.jobs][:, None, None]
-        costs = energy * watt_g
-        costs += self.problem.vcpus[group.jobs][:, None, None] * price_g
-        return costs
-
-    def _price_contiguous(
-        self, group: _Group, prices_g: NDArray[np.float64], choice: Choice, reduced_g: NDArray[np.float64]
-    ) -> None:
-        costs = self._slot_costs(
-            group, _window_sums(self._watt_g, group.length), _window_sums(prices_g, group.length)
+        rates = self._price(prices_g)
+        reduced_g = self._least_g.min(axis=1)
+        return Priced(
+            rates=rates,
+            least_g=self._least_g.copy(),
+            wish=self._wish.copy(),
+            turn=np.argsort(self._least_g, axis=1, kind="stable").astype(np.int32),
+            reduced_g=reduced_g,
+            bound_g=float(reduced_g.sum()) - worth_g(prices_g, self.ground.capacity),
         )
-        costs += group.base_g
-        rows = costs.reshape(len(group.jobs), -1)
-        best = rows.argmin(axis=1)
-        reduced_g[group.jobs] = rows[np.arange(len(best)), best]
-        choice.region[group.jobs], start = np.divmod(best, costs.shape[2])
-        choice.slots[group.flat] = start[:, None] + np.arange(group.length)
-
-    def _price_pieces(
-        self, group: _Group, prices_g: NDArray[np.float64], choice: Choice, reduced_g: NDArray[np.float64]
-    ) -> None:
-        costs = self._slot_costs(group, self._watt_g, prices_g)
-        closed = np.isinf(group.base_g)
-        costs[closed] = np.inf
-        picked = np.argpartition(costs, group.length - 1, axis=2)[:, :, : group.length]
-        sums = np.take_along_axis(costs, picked, axis=2).sum(axis=2)
-        sums += self.problem.transfer_g[group.jobs]
-        best = sums.argmin(axis=1)
-        rows = np.arange(len(best))
-        reduced_g[group.jobs] = sums[rows, best]
-        choice.region[group.jobs] = best
-        choice.slots[group.flat] = np.sort(picked[rows, best], axis=1)

@@ -12,7 +12,8 @@ not fill its last slot spreads its energy evenly over its slots.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "build_problem"]
 
+RESOURCES: Final = ("vcpus", "memory_gib", "gpus")
 _SHOWN = 5
 
 
@@ -47,8 +49,10 @@ class Problem:
         J jobs, in the order of the queue.
     regions : tuple of str
         R regions, in the order of the fleet.
-    vcpus : ndarray, shape (J,)
-        Threads each job holds in each of its slots.
+    resources : tuple of str
+        K resources that are limited: ``vcpus``, and ``memory_gib`` and ``gpus`` where they can bind.
+    demand : ndarray, shape (J, K)
+        What each job holds of them in each of its slots.
     n_slots : ndarray of int64, shape (J,)
         Slots each job needs.
     first, last : ndarray of int64, shape (J,)
@@ -67,8 +71,10 @@ class Problem:
         power_w_per_vcpu × PUE [W].
     g_per_kwh : ndarray, shape (R, T)
         Expected intensity [g/kWh].
-    capacity_vcpus : ndarray, shape (R, T)
-        Threads free for this work.
+    capacity : ndarray, shape (K, R, T)
+        What is free of each resource for this work; inf where it has no end.
+    order : ndarray of int64, shape (E, 2)
+        Pairs of jobs: the second starts after the first has ended.
     clipped : int
         Jobs whose deadline lies behind the horizon: planned as if due at its end.
     """
@@ -76,7 +82,8 @@ class Problem:
     slots: SlotGrid
     job_ids: tuple[str, ...]
     regions: tuple[str, ...]
-    vcpus: NDArray[np.float64]
+    resources: tuple[str, ...]
+    demand: NDArray[np.float64]
     n_slots: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
@@ -87,13 +94,24 @@ class Problem:
     transfer_g: NDArray[np.float64]
     watt_factor_w: NDArray[np.float64]
     g_per_kwh: NDArray[np.float64]
-    capacity_vcpus: NDArray[np.float64]
+    capacity: NDArray[np.float64]
+    order: NDArray[np.int64]
     clipped: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Jobs, regions and slots: (J, R, T)."""
         return len(self.job_ids), len(self.regions), len(self.slots)
+
+    @property
+    def vcpus(self) -> NDArray[np.float64]:
+        """Threads each job holds in each of its slots, shape (J,)."""
+        return self.demand[:, 0]
+
+    @property
+    def capacity_vcpus(self) -> NDArray[np.float64]:
+        """Threads free for this work, shape (R, T)."""
+        return self.capacity[0]
 
     def cost_g(self, job: int, region: int, slots: NDArray[np.int64] | Sequence[int]) -> float:
         """Return what one job emits in one place and time.
@@ -144,6 +162,50 @@ def _windows(jobs: Sequence[Job], slots: SlotGrid) -> tuple[NDArray[np.int64], .
     return n_slots, first, np.minimum(due, len(slots)), due
 
 
+def _in_order(
+    jobs: Sequence[Job], n_slots: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return pairs of jobs that follow each other, and narrow their windows by it."""
+    index = {job.job_id: row for row, job in enumerate(jobs)}
+    waits: dict[int, list[int]] = {}
+    for row, job in enumerate(jobs):
+        for name in job.after:
+            if name not in index:
+                msg = f"job '{job.job_id}' waits for '{name}', which is not in the queue"
+                raise InputError(msg, hint=did_you_mean(name, index), value=name)
+            waits.setdefault(row, []).append(index[name])
+    if not waits:
+        return np.zeros((0, 2), np.int64)
+    try:
+        turns = list(TopologicalSorter(waits).static_order())
+    except CycleError as error:
+        names = " -> ".join(f"'{jobs[row].job_id}'" for row in reversed(error.args[1]))
+        msg = f"jobs wait for each other in a circle: {names}"
+        raise InputError(msg, hint="take one of them out of the other's `after`", value=names) from error
+    for row in turns:
+        first[row] = max([int(first[row]), *(int(first[one] + n_slots[one]) for one in waits.get(row, ()))])
+    for row in reversed(turns):
+        for one in waits.get(row, ()):
+            last[one] = min(last[one], last[row] - n_slots[row])
+    return np.array([(one, row) for row, others in waits.items() for one in others], dtype=np.int64)
+
+
+def _resources(
+    jobs: Sequence[Job], fleet: Fleet, count: int
+) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the resources that can bind, what jobs hold of them, and what regions have."""
+    held = {name: np.array([getattr(job, name) for job in jobs], np.float64) for name in RESOURCES}
+    there = {
+        name: np.array([getattr(region, f"capacity_{name}") for region in fleet.regions], np.float64)
+        for name in RESOURCES
+    }
+    names = tuple(
+        name for name in RESOURCES if name == "vcpus" or (held[name].any() and (there[name] < np.inf).any())
+    )
+    capacity = np.array([np.repeat(there[name][:, None], count, axis=1) for name in names])
+    return names, np.stack([held[name] for name in names], axis=1), capacity
+
+
 def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.int64]) -> None:
     faults: list[tuple[str, str, str]] = []
     for index, job in enumerate(jobs):
@@ -158,11 +220,13 @@ def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.in
         elif not places.any():
             faults.append((job.job_id, "allowed_regions", "none of its allowed regions is in the fleet"))
         else:
-            room = (problem.capacity_vcpus[places, first:last] >= job.vcpus).sum(axis=1).max()
-            if room < needs:
-                faults.append(
-                    (job.job_id, "capacity", f"needs {job.vcpus:g} vCPUs, more than any allowed region has")
+            held = problem.demand[index]
+            enough = (problem.capacity[:, places, first:last] >= held[:, None, None]).all(axis=0)
+            if enough.sum(axis=1).max() < needs:
+                words = " and ".join(
+                    f"{value:g} {name}" for name, value in zip(problem.resources, held, strict=True) if value
                 )
+                faults.append((job.job_id, "capacity", f"needs {words}, more than any allowed region has"))
     if faults:
         shown = "; ".join(f"'{job_id}' {words} [{name}]" for job_id, name, words in faults[:_SHOWN])
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -194,8 +258,33 @@ def _places(
     return home, allowed, transfer_g
 
 
+def _free_vcpus(
+    fleet: Fleet, free_vcpus: Mapping[str, NDArray[np.float64]], count: int
+) -> NDArray[np.float64]:
+    names = [region.name for region in fleet.regions]
+    for name, row in free_vcpus.items():
+        if name not in names:
+            msg = f"free_vcpus names region '{name}', which the fleet doesn't have"
+            raise InputError(msg, hint=did_you_mean(name, names), value=name)
+        values = np.asarray(row, np.float64)
+        if values.shape != (count,) or not (values >= 0).all():
+            msg = f"free_vcpus of region '{name}' is not {count} numbers from 0"
+            raise InputError(msg, hint="give one number of free threads for each slot", value=name)
+    return np.array(
+        [
+            np.asarray(free_vcpus.get(region.name, np.full(count, region.capacity_vcpus)), np.float64)
+            for region in fleet.regions
+        ]
+    )
+
+
 def build_problem(
-    jobs: Sequence[Job], fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid
+    jobs: Sequence[Job],
+    fleet: Fleet,
+    forecasts: Mapping[str, Forecast],
+    slots: SlotGrid,
+    *,
+    free_vcpus: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Problem:
     """Lay jobs, regions and forecasts out as columns.
 
@@ -209,6 +298,8 @@ def build_problem(
         Per grid zone, all of one kind, covering `slots`.
     slots : SlotGrid
         The planning grid.
+    free_vcpus : mapping of str to ndarray of shape (T,), optional
+        Threads free for this work in each slot, for regions where that isn't all they have.
 
     Returns
     -------
@@ -223,7 +314,8 @@ def build_problem(
     UnknownZone
         A region's grid zone has no forecast.
     InputError
-        A home region that doesn't exist, kinds of intensity that are mixed, or no job.
+        A home region or a job to wait for that doesn't exist, jobs that wait for each other in a circle,
+        kinds of intensity that are mixed, free threads that aren't numbers >= 0, or no job.
     SlotError
         A forecast doesn't cover the grid.
     """
@@ -233,26 +325,30 @@ def build_problem(
     n_slots, first, last, due = _windows(jobs, slots)
     home, allowed, transfer_g = _places(jobs, fleet)
     deferrable = np.array([job.deferrable for job in jobs])
-    fixed_last = np.where(deferrable, last, np.minimum(last, first + n_slots))
+    last = np.where(deferrable, last, np.minimum(last, first + n_slots))
     duration_h = np.array([job.duration_s for job in jobs]) / HOUR_S
-    vcpus = np.array([job.vcpus for job in jobs], dtype=np.float64)
-    capacity = np.array([[region.capacity_vcpus] for region in fleet.regions]) * np.ones((1, len(slots)))
+    order = _in_order(jobs, n_slots, first, last)
+    resources, demand, capacity = _resources(jobs, fleet, len(slots))
+    if free_vcpus is not None:
+        capacity[0] = _free_vcpus(fleet, free_vcpus, len(slots))
     problem = Problem(
         slots=slots,
         job_ids=tuple(job.job_id for job in jobs),
         regions=tuple(region.name for region in fleet.regions),
-        vcpus=frozen_array(vcpus),
+        resources=resources,
+        demand=frozen_array(demand),
         n_slots=frozen_array(n_slots, np.int64),
         first=frozen_array(first, np.int64),
-        last=frozen_array(fixed_last, np.int64),
+        last=frozen_array(last, np.int64),
         suspendable=frozen_array([job.suspendable and job.deferrable for job in jobs], np.bool_),
-        energy_kwh_per_w=frozen_array(vcpus * duration_h / n_slots / 1000.0),
+        energy_kwh_per_w=frozen_array(demand[:, 0] * duration_h / n_slots / 1000.0),
         home=frozen_array(home, np.int64),
         allowed=frozen_array(allowed, np.bool_),
         transfer_g=frozen_array(transfer_g),
         watt_factor_w=frozen_array([region.power_w_per_vcpu * region.pue for region in fleet.regions]),
         g_per_kwh=frozen_array(_grid_of_forecasts(fleet, forecasts, slots)),
-        capacity_vcpus=frozen_array(capacity),
+        capacity=frozen_array(capacity),
+        order=frozen_array(order, np.int64),
         clipped=int((deferrable & (due > len(slots))).sum()),
     )
     _refuse_impossible(problem, jobs, due)

@@ -1,18 +1,19 @@
 """The solver ladder: exact when no limit binds, else prices, repair, columns and a proof.
 
 1. Every job takes its cheapest place. If all fit, the plan is optimal: gap 0.
-2. Subgradient steps find prices of the full region-slots, which bound every plan
-   from below (Held, Wolfe, Crowder 1974, doi:10.1007/BF01580223).
+2. Prices of the full resources are walked uphill; they bound every plan from below
+   (see `ascent`).
 3. Jobs are put in by price, largest first; ruin-and-recreate, led by the prices,
-   repairs the plan until the gap is small (see `repair`).
+   repairs the plan until the gap is small (see `kernels.repair`).
 4. Column generation sharpens the prices where that was not enough: GLOP solves
    the relaxation over the best columns so far, the oracle adds what is cheaper,
    until nothing is (Dantzig, Wolfe 1960, doi:10.1287/opre.8.1.101). SCIP places
    the few jobs that the relaxation splits, and repair goes on from there.
 5. CP-SAT closes what gap is left of a small problem.
 
-The best greedy plan stands by throughout, so no plan is worse than a baseline.
-All limits are counts, never seconds: equal input gives an equal plan.
+Where the queue is short, the best greedy plan stands by throughout, so no plan is worse
+than a baseline. All limits are counts, never seconds: equal input gives an equal plan.
+A limit in CPU seconds can be set on top.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ import numpy as np
 
 from aicsched.domain.placement import Certificate, Placement
 from aicsched.errors import Infeasible
-from aicsched.place.choice import costs_g, load_vcpus, overfull, room_vcpus, to_placement
+from aicsched.place.choice import costs_g, room, to_placement
 from aicsched.place.cpsat import MOST_COLUMNS, count_columns, dearest_g, solve_exact
 from aicsched.place.insertion import Room, build_by_insertion
 from aicsched.place.policies import GREEDY, greedy_choice
-from aicsched.place.pricing import Oracle, Priced
-from aicsched.place.repair import improve
+from aicsched.place.search import Search, warm
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
@@ -37,141 +37,49 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aicsched.place.choice import Choice
     from aicsched.place.master import Column, Relaxed
     from aicsched.place.problem import Problem
 
 __all__ = ["solve"]
 
 POLICY: Final = "optimal"
-_SUBGRADIENT_STEPS: Final = 120
-_FIRST_STEP_SHARE: Final = 0.05
-_LAST_STEP_SHARE: Final = 1e-5
-_PATIENCE: Final = 4
 _MASTER_ROUNDS: Final = 25
 _COLUMNS_PER_JOB: Final = 4
-_MOST_MASTER_JOBS: Final = 6000
-_FEW_JOBS: Final = 1500
-_POOR_GAP: Final = 0.005
-_REPAIRS: Final = 2
+_MOST_MASTER_JOBS: Final = 2000
+_MOST_GREEDY_JOBS: Final = 3000
 _MOST_SPLIT_JOBS: Final = 60
-_MOST_REPAIRS: Final = 8000
 _EXACT: Final = 1e-9
 _LEFT_OUT: Final = 1e-6
 _OVERFULL_SHOWN: Final = 3
 
 
-class _Search:
-    """The state of one solve: incumbent, bound, prices and answers."""
-
-    def __init__(self, problem: Problem, *, gap: float, seed: int) -> None:
-        self.problem = problem
-        self.oracle = Oracle(problem)
-        self.gap = gap
-        self.seed = seed
-        self.best: Choice | None = None
-        self.best_g = float("inf")
-        self.bound_g = float("-inf")
-        self.prices_g = np.zeros(problem.capacity_vcpus.shape)
-        self.answers: list[Choice] = []
-        self.iterations = 0
-        self.method = "per-job optimum"
-
-    def offer(self, choice: Choice) -> None:
-        """Keep a feasible choice when it is better."""
-        total_g = float(costs_g(self.problem, choice).sum())
-        if total_g < self.best_g and not overfull(self.problem, choice):
-            self.best, self.best_g = choice, total_g
-
-    def price(self, prices_g: NDArray[np.float64]) -> Priced:
-        """Ask the oracle, and keep the bound and the answer."""
-        self.iterations += 1
-        priced = self.oracle.price(prices_g)
-        if priced.bound_g > self.bound_g:
-            self.bound_g, self.prices_g = priced.bound_g, prices_g
-        self.answers.append(priced.choice)
-        return priced
-
-    def target_g(self) -> float:
-        """Return what a plan may emit to be good enough [g]."""
-        return self.bound_g + self.gap * max(self.bound_g, 0.0) + _EXACT * abs(self.bound_g)
-
-    def done(self) -> bool:
-        """Whether the gap is small enough."""
-        return self.best_g <= self.target_g()
-
-    def repair(self, prices_g: NDArray[np.float64]) -> None:
-        """Repair the best plan under some prices."""
-        if self.best is None or self.done():
-            return
-        rounds = min(_MOST_REPAIRS, 400 + 4 * len(self.problem.job_ids))
-        priced = self.oracle.price(prices_g)
-        self.iterations += rounds
-        self.offer(
-            improve(
-                self.problem,
-                self.best,
-                prices_g,
-                priced,
-                seed=self.seed + self.iterations,
-                rounds=rounds,
-                target_g=self.target_g(),
-            )
-        )
+def _by_size(problem: Problem) -> NDArray[np.int64]:
+    """Return the jobs, largest first, as shares of what there is."""
+    totals = np.where(np.isfinite(problem.capacity), problem.capacity, 0.0).sum(axis=(1, 2))
+    shares = np.divide(problem.demand, totals, out=np.zeros_like(problem.demand), where=totals > 0)
+    area = shares.max(axis=1) * problem.n_slots
+    return np.lexsort((np.arange(len(area)), -problem.n_slots, -area))
 
 
-def _subgradient(search: _Search) -> None:
-    """Walk the prices uphill: dearer where too much wants in, cheaper where room is left.
+def _insert(search: Search, chosen: Mapping[int, Column], order: list[int]) -> None:
+    """Put jobs into their chosen columns where there is room, else into their cheapest place."""
 
-    Steps aim a share above the best bound; the share halves when the bound stalls.
-    """
-    problem = search.problem
-    prices, share, stalled = search.prices_g, _FIRST_STEP_SHARE, 0
-    for _ in range(_SUBGRADIENT_STEPS):
-        before_g = search.bound_g
-        priced = search.price(prices)
-        stalled = 0 if priced.bound_g > before_g else stalled + 1
-        if stalled >= _PATIENCE:
-            share, stalled, prices = share / 2, 0, search.prices_g
-            if share < _LAST_STEP_SHARE:
-                return
-            continue
-        excess = load_vcpus(problem, priced.choice) - problem.capacity_vcpus
-        excess[(prices <= 0) & (excess < 0)] = 0.0
-        norm = float((excess**2).sum())
-        if norm <= 0 or search.done():
-            return
-        ahead_g = search.bound_g + share * max(abs(search.bound_g), _EXACT) - priced.bound_g
-        prices = np.maximum(0.0, prices + ahead_g / norm * excess)
-
-
-def _by_size(problem: Problem) -> list[int]:
-    """Return the jobs, largest first."""
-    area = problem.vcpus * problem.n_slots
-    return np.lexsort((np.arange(len(area)), -problem.n_slots, -area)).tolist()
-
-
-def _insert(
-    search: _Search, chosen: Mapping[int, Column], prices_g: NDArray[np.float64], order: list[int]
-) -> None:
-    """Put jobs into their chosen columns where there is room, else into their cheapest place by price."""
-    vcpus = search.problem.vcpus
-
-    def spot(room: Room, job: int) -> tuple[int, NDArray[np.int64]] | None:
+    def spot(space: Room, job: int) -> tuple[int, NDArray[np.int64]] | None:
         if job in chosen:
             column = chosen[job]
             slots = np.array(column.slots, dtype=np.int64)
-            if (room.free_vcpus[column.region, slots] >= vcpus[job]).all():
+            held = search.problem.demand[job][:, None]
+            if (space.free[:, column.region, slots] >= held).all():
                 return column.region, slots
-        found = room.cheapest_anywhere(job)
+        found = space.cheapest_anywhere(job)
         return None if found is None else (found[1], found[2])
 
-    choice, left_out = build_by_insertion(search.problem, order, spot, prices_g)
+    choice, left_out = build_by_insertion(search.problem, order, spot)
     if not left_out:
         search.offer(choice)
 
 
-def _generate_columns(search: _Search) -> Relaxed:
+def _generate_columns(search: Search) -> Relaxed:
     """Alternate between the relaxation and the oracle until no cheaper column exists."""
     from aicsched.place.master import Master, columns_of, near_columns  # noqa: PLC0415 - loads OR-Tools
 
@@ -183,7 +91,7 @@ def _generate_columns(search: _Search) -> Relaxed:
         # Prices between the relaxation's and the best ones known keep the oracle from swinging
         # (Wentges 1997, doi:10.1016/S0969-6016(97)00001-4).
         mixed = 0.5 * relaxed.prices_g + 0.5 * search.prices_g
-        answers = [search.price(prices).choice for prices in (mixed, relaxed.prices_g)]
+        answers = [search.bound(prices) for prices in (mixed, relaxed.prices_g)]
         added = sum(master.add(columns_of(problem, one, costs_g(problem, one))) for one in answers)
         close = relaxed.objective_g - search.bound_g <= 0.1 * search.gap * max(search.bound_g, 0.0)
         if not added or (close and relaxed.left_out <= _LEFT_OUT):
@@ -192,24 +100,24 @@ def _generate_columns(search: _Search) -> Relaxed:
     return relaxed
 
 
-def _refuse_overfull(search: _Search, prices_g: NDArray[np.float64], left_out: float) -> None:
+def _refuse_overfull(search: Search, prices_g: NDArray[np.float64], left_out: float) -> None:
     """Say which region-slots can't hold the work, when a bound above any plan proves that they can't."""
     problem = search.problem
     if search.bound_g <= dearest_g(problem):
         return
     cells = np.argwhere(prices_g > 0).tolist()
-    dearest = sorted(cells, key=lambda cell: (-float(prices_g[cell[0], cell[1]]), cell))[:_OVERFULL_SHOWN]
+    dearest = sorted(cells, key=lambda cell: (-float(prices_g[tuple(cell)]), cell))[:_OVERFULL_SHOWN]
     grid = problem.slots
     places = ", ".join(
         f"{problem.regions[region]} at {format_time(grid.start_s + slot * grid.step_s)}"
-        for region, slot in dearest
+        for _, region, slot in dearest
     )
     msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room (fullest: {places})"
     hint = "add capacity, regions or time, or leave work out"
     raise Infeasible(msg, constraints=("capacity", "deadline"), hint=hint, value=left_out)
 
 
-def _round(search: _Search, relaxed: Relaxed) -> None:
+def _round(search: Search, relaxed: Relaxed) -> None:
     """Turn the relaxation into a whole plan."""
     from aicsched.place.master import near_columns, solve_columns, split_jobs  # noqa: PLC0415 - loads OR-Tools
 
@@ -218,19 +126,19 @@ def _round(search: _Search, relaxed: Relaxed) -> None:
     chosen: dict[int, Column] = {
         column.job: column for column, _ in sorted(relaxed.shares.items(), key=lambda item: item[1])
     }
-    free = room_vcpus(problem).copy()
+    free = room(problem).copy()
     for column in whole.values():
-        free[column.region, list(column.slots)] -= problem.vcpus[column.job]
+        free[:, column.region, list(column.slots)] -= problem.demand[column.job][:, None]
     if 0 < len(split) <= _MOST_SPLIT_JOBS and (free >= 0).all():
         columns = near_columns(problem, search.answers, relaxed.prices_g, per_job=2 * _COLUMNS_PER_JOB)
         chosen |= solve_columns(
             problem, [column for column in columns if column.job in split], free, gap=search.gap / 4
         )
-    order = sorted(_by_size(problem), key=lambda job: job not in whole)
-    _insert(search, chosen, relaxed.prices_g, order)
+    order = sorted(_by_size(problem).tolist(), key=lambda job: job not in whole)
+    _insert(search, chosen, order)
 
 
-def _by_columns(search: _Search) -> None:
+def _by_columns(search: Search) -> None:
     """Sharpen prices and plan by column generation."""
     search.method = "prices, columns and repair"
     relaxed = _generate_columns(search)
@@ -238,10 +146,10 @@ def _by_columns(search: _Search) -> None:
         _refuse_overfull(search, relaxed.prices_g, relaxed.left_out)
     if not search.done():
         _round(search, relaxed)
-        search.repair(relaxed.prices_g)
+        search.improve()
 
 
-def _exactly(search: _Search) -> None:
+def _exactly(search: Search) -> None:
     """Close the gap of a small problem."""
     search.method = "CP-SAT"
     exact = solve_exact(search.problem, start=search.best, gap=search.gap, seed=search.seed)
@@ -254,22 +162,21 @@ def _exactly(search: _Search) -> None:
     search.bound_g = max(search.bound_g, min(exact.bound_g, search.best_g))
 
 
-def _search_with_limits(search: _Search, progress: Callable[[float, float], None]) -> None:
+def _search_with_limits(search: Search, progress: Callable[[float, float], None]) -> None:
     problem = search.problem
+    few = len(problem.job_ids) <= _MOST_GREEDY_JOBS
     search.method = "prices and repair"
-    for name in GREEDY:
+    for name in GREEDY if few and search.best is None else ():
         choice, left_out = greedy_choice(problem, name)
         if not left_out:
             search.offer(choice)
-    _subgradient(search)
-    _insert(search, {}, search.prices_g, _by_size(problem))
+    search.ascend()
+    if not search.warm:
+        search.build(_by_size(problem))
     progress(search.best_g, search.bound_g)
-    for _ in range(_REPAIRS):
-        search.repair(search.prices_g)
-        progress(search.best_g, search.bound_g)
-    # Where repair came close, the relaxation of many jobs costs more than it gains.
-    poor = search.best_g > search.bound_g * (1 + _POOR_GAP) or len(problem.job_ids) <= _FEW_JOBS
-    if not search.done() and (search.best is None or (poor and len(problem.job_ids) <= _MOST_MASTER_JOBS)):
+    search.improve(progress)
+    # The relaxation of many jobs costs more than it gains.
+    if not search.done() and (search.best is None or len(problem.job_ids) <= _MOST_MASTER_JOBS):
         _by_columns(search)
         progress(search.best_g, search.bound_g)
     if not search.done() and count_columns(problem) <= MOST_COLUMNS:
@@ -277,11 +184,20 @@ def _search_with_limits(search: _Search, progress: Callable[[float, float], None
         progress(search.best_g, search.bound_g)
 
 
+def _unplanned() -> Infeasible:
+    msg = "no plan was found in which all jobs keep their deadlines"
+    hint = "add capacity, regions or time: the relaxation leaves hardly any room"
+    return Infeasible(msg, constraints=("capacity", "deadline"), hint=hint)
+
+
 def solve(
     problem: Problem,
     *,
     gap: float = 0.002,
     seed: int = 0,
+    effort: float = 1.0,
+    cpu_s: float = float("inf"),
+    start: Placement | None = None,
     progress: Callable[[float, float], None] = lambda _best_g, _bound_g: None,
 ) -> Placement:
     """Place all jobs with as few grams as can be, and prove how few that is.
@@ -293,14 +209,22 @@ def solve(
     gap : float
         Stop improving when (plan - bound) / bound is at most this.
     seed : int
-        Seed of the repairs.
+        Seed of samples and repairs.
+    effort : float
+        How many repairs to allow, as a multiple of the usual number; > 0.
+    cpu_s : float
+        CPU seconds after which the search ends with the best plan so far. Then, and
+        only then, equal input may give another plan.
+    start : Placement, optional
+        An earlier plan of a similar problem: jobs that are still there start from where
+        they stood, and its prices lead.
     progress : callable, optional
         Told the best plan and the bound [g] after each stage.
 
     Returns
     -------
     Placement
-        Feasible, never worse than a greedy policy, with its certificate and prices.
+        Feasible, with its certificate and prices.
 
     Raises
     ------
@@ -308,14 +232,16 @@ def solve(
         The queue does not fit: proven, or no plan was found.
 
     """
-    search = _Search(problem, gap=gap, seed=seed)
-    search.offer(search.price(np.zeros(problem.capacity_vcpus.shape)).choice)
+    search = Search(problem, gap=gap, seed=seed, effort=effort, cpu_s=cpu_s)
+    _, choice, _ = search.oracle.bound(np.zeros(problem.capacity.shape))
+    search.bound(np.zeros(problem.capacity.shape))
+    search.offer(choice)
     if search.best is None:
+        if start is not None:
+            warm(search, start)
         _search_with_limits(search, progress)
     if search.best is None:
-        msg = "no plan was found in which all jobs keep their deadlines"
-        hint = "add capacity, regions or time: the relaxation leaves hardly any room"
-        raise Infeasible(msg, constraints=("capacity", "deadline"), hint=hint)
+        raise _unplanned()
     plan = to_placement(problem, search.best, policy=POLICY, prices_g=search.prices_g)
     # The bound is summed in another order than the plan: they may cross by rounding.
     closed = search.best_g - search.bound_g <= _EXACT * max(abs(search.best_g), _EXACT)

@@ -1,0 +1,125 @@
+"""A problem as the kernels see it: one table of facts, one of uses, one of rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aicsched.domain.carbon import frozen_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.place.choice import Choice
+    from aicsched.place.problem import Problem
+
+__all__ = ["Ground", "costs_of", "ground_of", "load_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """Jobs and regions for the kernels (see `aicsched.place.kernels.seats`).
+
+    Parameters
+    ----------
+    facts : ndarray of int64, shape (J, 5)
+        Slots needed, first, last, whether in pieces, and where its spots start.
+    uses : ndarray, shape (J, 1 + K)
+        Energy per watt and slot [kWh/W], then what it holds of each resource.
+    fixed_g : ndarray, shape (J, R)
+        Cost of being in a region [g]; inf where the job may not be.
+    watt_g : ndarray, shape (1, R, T)
+        Emissions of a watt-factor in each slot [g W/kWh].
+    capacity : ndarray, shape (K, R, T)
+        Of each resource.
+    before, after : ndarray of int64
+        Which jobs a job waits for, and which wait for it: J + 1 pointers, then indices.
+    """
+
+    facts: NDArray[np.int64]
+    uses: NDArray[np.float64]
+    fixed_g: NDArray[np.float64]
+    watt_g: NDArray[np.float64]
+    capacity: NDArray[np.float64]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+
+    def rates(self, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rates of energy and, at some prices (K, R, T), of the resources: (1 + K, R, T)."""
+        return np.concatenate((self.watt_g, prices_g))
+
+    def sample(self, count: int, seed: int) -> Ground:
+        """Return some of the jobs under as much less capacity: its prices are near those of the whole."""
+        picked = np.sort(np.random.default_rng(seed).permutation(len(self.facts))[:count])
+        facts = self.facts[picked].copy()
+        facts[:, 4] = np.concatenate(([0], np.cumsum(facts[:-1, 0])))
+        held = (self.uses[:, 1:] * self.facts[:, :1]).sum(axis=0)
+        kept = (self.uses[picked, 1:] * facts[:, :1]).sum(axis=0)
+        share = np.divide(kept, held, out=np.ones_like(held), where=held > 0)
+        none = np.full(count + 1, count + 1, np.int64)
+        return Ground(
+            facts=facts,
+            uses=self.uses[picked],
+            fixed_g=self.fixed_g[picked],
+            watt_g=self.watt_g,
+            capacity=self.capacity * share[:, None, None],
+            before=none,
+            after=none,
+        )
+
+
+def _lists(count: int, own: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pointers and, behind them, the others of each job."""
+    order = np.argsort(own, kind="stable")
+    ends = np.cumsum(np.bincount(own, minlength=count))
+    return np.concatenate(([count + 1], count + 1 + ends, other[order])).astype(np.int64)
+
+
+def ground_of(problem: Problem) -> Ground:
+    """Lay a problem out for the kernels.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+
+    Returns
+    -------
+    Ground
+        Its arrays, contiguous.
+    """
+    jobs = len(problem.job_ids)
+    begin = np.concatenate(([0], np.cumsum(problem.n_slots)[:-1]))
+    columns = (problem.n_slots, problem.first, problem.last, problem.suspendable, begin)
+    earlier, later = problem.order[:, 0], problem.order[:, 1]
+    return Ground(
+        facts=np.stack([np.asarray(column, np.int64) for column in columns], axis=1),
+        uses=np.concatenate((problem.energy_kwh_per_w[:, None], problem.demand), axis=1),
+        fixed_g=frozen_array(np.where(problem.allowed, problem.transfer_g, np.inf)),
+        watt_g=(problem.watt_factor_w[:, None] * problem.g_per_kwh)[None],
+        capacity=problem.capacity,
+        before=_lists(jobs, later, earlier),
+        after=_lists(jobs, earlier, later),
+    )
+
+
+def load_of(ground: Ground, choice: Choice) -> NDArray[np.float64]:
+    """Return what a choice holds of each resource, shape (K, R, T)."""
+    resources, regions, slots = ground.capacity.shape
+    cell = np.repeat(choice.region, ground.facts[:, 0]) * slots + choice.slots
+    held = [
+        np.bincount(cell, np.repeat(use, ground.facts[:, 0]), regions * slots)
+        for use in ground.uses[:, ground.uses.shape[1] - resources :].T
+    ]
+    return np.array(held).reshape(ground.capacity.shape)
+
+
+def costs_of(ground: Ground, choice: Choice, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each job costs where it sits, at some rates, shape (J,)."""
+    place = np.repeat(choice.region, ground.facts[:, 0])
+    total = ground.fixed_g[np.arange(len(choice.region)), choice.region]
+    for use, rate in zip(ground.uses.T, rates, strict=False):
+        total = total + use * np.add.reduceat(rate[place, choice.slots], ground.facts[:, 4])
+    return total

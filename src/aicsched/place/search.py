@@ -1,0 +1,228 @@
+"""The state of one search: best plan, best bound, prices, and what has been tried."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.place.ascent import climb, polish, prices_of_samples
+from aicsched.errors import InputError
+from aicsched.place.choice import Choice, costs_g, feasible, pointers, spans
+from aicsched.place.ground import ground_of
+from aicsched.place.pricing import Oracle
+from aicsched.place.seating import Seating, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from aicsched.domain.placement import Placement
+    from aicsched.place.ascent import Answer
+    from aicsched.place.problem import Problem
+
+__all__ = ["Search", "warm"]
+
+_CLIMB_STEPS: Final = 40
+_SMALL_CLIMB_STEPS: Final = 120
+_POLISH_STEPS: Final = 150
+# Columns whose pricing fits the time of a long polish; many more get fewer steps.
+_POLISH_WORK: Final = 3e8
+_STEPS_PER_JOB: Final = 80
+_FEWEST_STEPS: Final = 2000
+_CHUNKS: Final = 20
+_WARM_POLISH_STEPS: Final = 20
+_WARM_SHARE: Final = 0.1
+_KEPT_ANSWERS: Final = 250
+_EXACT: Final = 1e-9
+
+
+class Search:
+    """What a solve knows.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    gap : float
+        Good enough.
+    seed : int
+        Of all draws.
+    effort : float
+        Multiple of the usual number of repairs.
+    cpu_s : float
+        CPU seconds to stop after.
+    """
+
+    def __init__(
+        self, problem: Problem, *, gap: float, seed: int, effort: float = 1.0, cpu_s: float = float("inf")
+    ) -> None:
+        self.problem = problem
+        self.ground = ground_of(problem)
+        self.oracle = Oracle(self.ground)
+        self.gap = gap
+        self.seed = seed
+        self.effort = effort
+        self.until_s = time.process_time() + cpu_s
+        self.best: Choice | None = None
+        self.best_g = float("inf")
+        self.bound_g = float("-inf")
+        self.prices_g = np.zeros(problem.capacity.shape)
+        self.answers: list[Choice] = []
+        self.iterations = 0
+        self.method = "per-job optimum"
+        self.warm = False
+
+    def offer(self, choice: Choice) -> None:
+        """Keep a feasible choice when it is better."""
+        total_g = float(costs_g(self.problem, choice).sum())
+        if total_g < self.best_g and feasible(self.problem, choice):
+            self.best, self.best_g = choice, total_g
+
+    def see(self, answer: Answer) -> bool:
+        """Keep a bound and its answer; tell whether the search may end."""
+        bound_g, prices_g, choice = answer
+        self.iterations += 1
+        if bound_g > self.bound_g:
+            self.bound_g, self.prices_g = bound_g, prices_g
+        if len(self.answers) < _KEPT_ANSWERS and self._few():
+            self.answers.append(choice)
+        return self.done()
+
+    def _few(self) -> bool:
+        return len(self.problem.job_ids) <= 10_000
+
+    def bound(self, prices_g: NDArray[np.float64]) -> Choice:
+        """Ask for a bound, keep it, and return the answers to it."""
+        bound_g, choice, _ = self.oracle.bound(prices_g)
+        self.see((bound_g, prices_g, choice))
+        return choice
+
+    def target_g(self) -> float:
+        """Return what a plan may emit to be good enough [g]."""
+        return self.bound_g + self.gap * max(self.bound_g, 0.0) + _EXACT * abs(self.bound_g)
+
+    def done(self) -> bool:
+        """Whether the gap is small enough, or the time is up."""
+        return self.best_g <= self.target_g() or time.process_time() > self.until_s
+
+    def ascend(self) -> None:
+        """Raise the bound: samples first, then all jobs."""
+        work = float((self.problem.last - self.problem.first).sum()) * len(self.problem.regions)
+        polishing = int(min(_POLISH_STEPS, max(10, _POLISH_WORK / max(work, 1.0))))
+        prices_g, share = self.prices_g, 0.01
+        if self.warm:
+            polish(self.oracle, prices_g, steps=_WARM_POLISH_STEPS, seen=self.see)
+            return
+        if not prices_g.any():
+            prices_g, share = prices_of_samples(self.ground, self.seed)
+        steps = _CLIMB_STEPS if prices_g.any() else _SMALL_CLIMB_STEPS
+        climb(self.oracle, prices_g, steps=steps, share=share, seen=self.see)
+        if not self.done():
+            polish(self.oracle, self.prices_g, steps=polishing, seen=self.see)
+
+    def build(self, order: NDArray[np.int64]) -> None:
+        """Put all jobs in by price."""
+        priced = self.oracle.price(self.prices_g)
+        seating, left = build(self.ground, priced, order)
+        if not len(left):
+            self.offer(seating.choice())
+
+    def improve(self, progress: Callable[[float, float], None] = lambda _best_g, _bound_g: None) -> None:
+        """Repair the best plan under the best prices, less and less boldly."""
+        if self.best is None or self.done():
+            return
+        jobs = len(self.problem.job_ids)
+        effort = self.effort * (_WARM_SHARE if self.warm else 1.0)
+        steps = max(1, int(effort * max(_FEWEST_STEPS, _STEPS_PER_JOB * jobs)) // _CHUNKS)
+        priced = self.oracle.price(self.prices_g)
+        seating = Seating(self.ground)
+        seating.put(self.best)
+        bold_g = self.best_g / jobs * (_WARM_SHARE if self.warm else 1.0)
+        for chunk in range(_CHUNKS):
+            if self.done():
+                return
+            fades = (bold_g * (1 - chunk / _CHUNKS), bold_g * (1 - (chunk + 1) / _CHUNKS))
+            self.iterations += steps
+            seating.repair(priced, steps, fades, self.seed + self.iterations)
+            self.offer(seating.choice())
+            progress(self.best_g, self.bound_g)
+
+
+def _kept(problem: Problem, start: Placement) -> Choice:
+    """Return where jobs stood that may stand there still; region -1 for all others."""
+    shift = (start.slots.start_s - problem.slots.start_s) // problem.slots.step_s
+    regions = {name: index for index, name in enumerate(problem.regions)}
+    rows = {row.job_id: row for row in start.assignments}
+    begin = pointers(problem)
+    choice = Choice(np.full(len(problem.job_ids), -1, np.int64), np.zeros(int(begin[-1]), np.int64))
+    for job, name in enumerate(problem.job_ids):
+        row = rows.get(name)
+        place = regions.get(row.region, -1) if row is not None else -1
+        if row is None or place < 0 or not problem.allowed[job, place]:
+            continue
+        slots = [slot + shift for slot in row.slot_indices]
+        inside = slots[0] >= problem.first[job] and slots[-1] < problem.last[job]
+        joined = slots[-1] - slots[0] + 1 == len(slots) or problem.suspendable[job]
+        if inside and joined and len(slots) == problem.n_slots[job]:
+            choice.region[job] = place
+            choice.slots[begin[job] : begin[job + 1]] = slots
+    return choice
+
+
+def _kept_prices(problem: Problem, start: Placement) -> NDArray[np.float64]:
+    shift = (start.slots.start_s - problem.slots.start_s) // problem.slots.step_s
+    prices_g = np.zeros(problem.capacity.shape)
+    count = len(problem.slots)
+    for region, name in enumerate(problem.regions):
+        known = np.array(start.prices_g_per_vcpu_h.get(name, ()))
+        slots = np.arange(len(known)) + shift
+        inside = (slots >= 0) & (slots < count)
+        prices_g[0, region, slots[inside]] = known[inside] * problem.slots.step_h
+    return prices_g
+
+
+def warm(search: Search, start: Placement) -> None:
+    """Begin from an earlier plan: its prices, and its places for the jobs that are still there.
+
+    Parameters
+    ----------
+    search : Search
+        That has just begun.
+    start : Placement
+        A plan on a grid of the same step.
+
+    Raises
+    ------
+    InputError
+        The plan's grid has another step, or is off this one.
+    """
+    problem = search.problem
+    off = (start.slots.start_s - problem.slots.start_s) % problem.slots.step_s
+    if start.slots.step_s != problem.slots.step_s or off:
+        msg = f"the plan to start from has slots of {start.slots.step_s} s, the problem of {problem.slots.step_s} s"
+        raise InputError(msg, hint="start from a plan on the same grid of slots", value=start.slots.step_s)
+    prices_g = _kept_prices(problem, start)
+    search.bound(prices_g)
+    priced = search.oracle.price(prices_g)
+    choice = _kept(problem, start)
+    # Who stands where capacity has shrunk, or before those it now waits for, is seated anew.
+    while True:
+        seating = Seating(search.ground)
+        seating.put(choice)
+        full = (seating.free < 0).any(axis=0)
+        place = np.repeat(choice.region, problem.n_slots)
+        hit = np.logical_or.reduceat(full[place, choice.slots] & (place >= 0), pointers(problem)[:-1])
+        earlier, later = problem.order[:, 0], problem.order[:, 1]
+        starts, ends = spans(problem, choice)
+        both = (choice.region[earlier] >= 0) & (choice.region[later] >= 0)
+        hit[later[both & (ends[earlier] > starts[later])]] = True
+        if not hit.any():
+            break
+        choice.region[hit] = -1
+    left = seating.insert(np.flatnonzero(choice.region < 0), priced.rates, priced.least_g, priced.turn)
+    if not len(left):
+        search.offer(seating.choice())
+        search.warm = search.best is not None
