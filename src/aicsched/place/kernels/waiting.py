@@ -1,0 +1,306 @@
+"""When to start or suspend jobs, each for itself, by the forecast of its arrival.
+
+Times are continuous; intensity is constant within a slot, so that sums over whole
+slots and linear parts of the two at the ends are exact. Forecasts are rows of
+values and of their running sums (`Vintages`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.jit import Kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Whole = NDArray[np.int64]
+
+__all__ = ["CHEAPEST_START", "CLEANEST_STRETCHES", "LOWEST_SLOT", "THRESHOLD_STRETCHES"]
+
+# Gains below this share are rounding: of equal starts the first is taken.
+SAME: Final = 1e-9
+# A loop of plain Python takes about a microsecond a step, a numpy one a few nanoseconds.
+PLAIN: Final = 200.0
+
+
+# ---------------------------------------------------------------- when to start
+
+
+def _amount(sums: Floats, row: int, place: float) -> float:
+    last = sums.shape[1] - 2
+    slot = int(place)
+    slot = min(slot, last)
+    # Beyond the last slot its value goes on.
+    return sums[row, slot] + (place - slot) * (sums[row, slot + 1] - sums[row, slot])
+
+
+def _cheapest_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+    sums: Floats,
+    begin: Floats,
+    row: Whole,
+    arrival: Floats,
+    length: Floats,
+    wait: Floats,
+    every: float,
+    per_time: bool,  # noqa: FBT001 - a kernel takes its arguments by position
+) -> Floats:
+    count = len(arrival)
+    made = np.empty(count)
+    for job in range(count):
+        place = arrival[job] - begin[row[job]]
+        long = length[job]
+        at_once = _amount(sums, row[job], place + long) - _amount(sums, row[job], place)
+        best = at_once
+        rate = 0.0
+        made[job] = arrival[job]
+        tries = int(wait[job] / every + SAME)
+        for step in range(1, tries + 1):
+            later = step * every
+            cost = _amount(sums, row[job], place + later + long) - _amount(sums, row[job], place + later)
+            if per_time:
+                gain = (at_once - cost) / (later + long)
+                if gain > rate + SAME * at_once / long:
+                    rate = gain
+                    made[job] = arrival[job] + later
+            elif cost < best - SAME * best:
+                best = cost
+                made[job] = arrival[job] + later
+    return made
+
+
+def _amounts(sums: Floats, row: Whole, place: Floats) -> Floats:
+    slot = np.minimum(place.astype(np.int64), sums.shape[1] - 2)
+    low = sums[row, slot]
+    return low + (place - slot) * (sums[row, slot + 1] - low)
+
+
+def _cheapest_twin(  # noqa: PLR0913, PLR0917 - as the loop
+    sums: Floats,
+    begin: Floats,
+    row: Whole,
+    arrival: Floats,
+    length: Floats,
+    wait: Floats,
+    every: float,
+    per_time: bool,  # noqa: FBT001
+) -> Floats:
+    place = arrival - begin[row]
+    at_once = _amounts(sums, row, place + length) - _amounts(sums, row, place)
+    best = np.zeros(len(arrival)) if per_time else at_once.copy()
+    made = arrival.copy()
+    tries = (wait / every + SAME).astype(np.int64)
+    for step in range(1, int(tries.max(initial=0)) + 1):
+        left = np.flatnonzero(tries >= step)
+        later = step * every
+        here, long, first = place[left] + later, length[left], at_once[left]
+        cost = _amounts(sums, row[left], here + long) - _amounts(sums, row[left], here)
+        if per_time:
+            gain = (first - cost) / (later + long)
+            better = gain > best[left] + SAME * first / long
+            cost = gain
+        else:
+            better = cost < best[left] - SAME * best[left]
+        best[left[better]] = cost[better]
+        made[left[better]] = arrival[left[better]] + later
+    return made
+
+
+def _slot_loop(values: Floats, begin: Floats, row: Whole, arrival: Floats, wait: Floats) -> Floats:
+    count, slots = len(arrival), values.shape[1]
+    made = np.empty(count)
+    for job in range(count):
+        place = arrival[job] - begin[row[job]]
+        made[job] = arrival[job]
+        slot = min(int(place), slots - 1)
+        best = values[row[job], slot]
+        for later in range(slot + 1, min(int(place + wait[job] + SAME), slots - 1) + 1):
+            if values[row[job], later] < best:
+                best = values[row[job], later]
+                made[job] = begin[row[job]] + later
+    return made
+
+
+def _slot_twin(values: Floats, begin: Floats, row: Whole, arrival: Floats, wait: Floats) -> Floats:
+    place = arrival - begin[row]
+    slot = np.minimum(place.astype(np.int64), values.shape[1] - 1)
+    last = np.minimum((place + wait + SAME).astype(np.int64), values.shape[1] - 1)
+    best, made = values[row, slot], arrival.copy()
+    for step in range(1, int((last - slot).max(initial=0)) + 1):
+        left = np.flatnonzero(slot + step <= last)
+        here = values[row[left], slot[left] + step]
+        better = here < best[left]
+        best[left[better]] = here[better]
+        made[left[better]] = begin[row[left[better]]] + slot[left[better]] + step
+    return made
+
+
+# ---------------------------------------------------------------- when to run and when to rest
+
+
+def _cleanest_loop(
+    values: Floats, begin: Floats, row: Whole, arrival: Floats, length: Floats, wait: Floats
+) -> tuple[Whole, Floats, Floats]:
+    count, slots = len(arrival), values.shape[1]
+    first = np.zeros(count + 1, dtype=np.int64)
+    room = 0
+    for job in range(count):
+        room += int(length[job] + wait[job]) // 2 + 3
+    start = np.empty(room)
+    stop = np.empty(room)
+    made = 0
+    for job in range(count):
+        base = begin[row[job]]
+        place = arrival[job] - base
+        end = place + length[job] + wait[job]
+        low = min(int(place), slots - 1)
+        high = max(min(int(np.ceil(end)), slots), low + 1)
+        order = np.argsort(values[row[job], low:high], kind="mergesort")
+        taken = np.zeros(high - low)
+        need = length[job]
+        for piece in order:
+            slot = low + piece
+            # What lies beyond the forecast goes on as its last slot.
+            until = end if slot == slots - 1 else min(end, slot + 1.0)
+            span = until - max(place, float(slot))
+            taken[piece] = min(span, need)
+            need -= taken[piece]
+            if need <= SAME:
+                break
+        open_until = -1.0
+        for piece in range(high - low):
+            if taken[piece] <= 0.0:
+                continue
+            here = max(place, float(low + piece))
+            if here > open_until + SAME or made == first[job]:
+                start[made] = base + here
+                made += 1
+            open_until = here + taken[piece]
+            stop[made - 1] = base + open_until
+        # Rounding must not leave a job undone.
+        stop[made - 1] = np.inf
+        first[job + 1] = made
+    return first, start[:made].copy(), stop[:made].copy()
+
+
+def _limit(values: Floats, row: int, place: float, span: float, share: float) -> float:
+    slots = values.shape[1]
+    low = min(int(place), slots - 1)
+    high = max(min(int(np.ceil(place + span)), slots), low + 1)
+    order = np.argsort(values[row, low:high], kind="mergesort")
+    end = max(min(place + span, float(slots)), place + SAME)
+    want = share * (end - place)
+    for piece in order:
+        slot = low + piece
+        want -= min(end, slot + 1.0) - max(place, float(slot))
+        if want <= SAME:
+            return values[row, slot]
+    return values[row, low + order[-1]]
+
+
+def _threshold_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+    values: Floats,
+    begin: Floats,
+    row: Whole,
+    arrival: Floats,
+    wait: Floats,
+    longest: Floats,
+    span: float,
+    share: float,
+) -> tuple[Whole, Floats, Floats]:
+    count, slots = len(arrival), values.shape[1]
+    first = np.zeros(count + 1, dtype=np.int64)
+    room = 0
+    for job in range(count):
+        room += int(wait[job] + longest[job]) // 2 + 3
+    start = np.empty(room)
+    stop = np.empty(room)
+    made = 0
+    for job in range(count):
+        base = begin[row[job]]
+        here = arrival[job] - base
+        most = here + wait[job] + longest[job]
+        limit = _limit(values, row[job], here, span, share)
+        patience = wait[job]
+        running = False
+        while patience > SAME and here < most:
+            slot = int(here + SAME)
+            if slot >= slots:
+                break
+            until = slot + 1.0
+            if values[row[job], slot] < limit:
+                if not running:
+                    start[made] = base + here
+                    made += 1
+                    running = True
+            else:
+                if running:
+                    stop[made - 1] = base + here
+                    running = False
+                until = min(until, here + patience)
+                patience -= until - here
+            here = until
+        if not running:
+            start[made] = base + here
+            made += 1
+        stop[made - 1] = np.inf
+        first[job + 1] = made
+    return first, start[:made].copy(), stop[:made].copy()
+
+
+# ---------------------------------------------------------------- the kernels
+
+
+def _start_work(*args: Floats) -> float:
+    return float(len(args[3])) * 25.0
+
+
+def _slot_work(*args: Floats) -> float:
+    return float(len(args[3])) * 25.0
+
+
+def _stretch_work(*args: Floats) -> float:
+    wait = args[5] if len(args) == 6 else args[4]
+    return PLAIN * float(len(wait)) * (float(np.mean(wait)) + 25.0 if len(wait) else 0.0)
+
+
+_MATRIX = 'Array(float64, 2, "C", readonly=True)'
+_ROW = 'Array(float64, 1, "C", readonly=True)'
+_WHOLE = 'Array(int64, 1, "C", readonly=True)'
+_STRETCHES = "Tuple((int64[::1], float64[::1], float64[::1]))"
+# All times in slots. sums (v, h+1), begin (v,), row, arrival, length, wait (n,), every, per_time → start
+# (n,): the start of least grams, or of the most grams saved per time to completion, among arrival and every
+# so often after it.
+CHEAPEST_START = Kernel(
+    _cheapest_loop,
+    _cheapest_twin,
+    signature=f"float64[::1]({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW}, {_ROW}, float64, boolean)",
+    work=_start_work,
+    helpers=(_amount,),
+)
+# values (v, h), begin (v,), row, arrival, wait (n,) → start (n,): in the first of the cleanest slots.
+LOWEST_SLOT = Kernel(
+    _slot_loop,
+    _slot_twin,
+    signature=f"float64[::1]({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW})",
+    work=_slot_work,
+    exact=True,
+)
+# values, begin, row, arrival, length, wait → first (n+1,), start, stop (m,): the cleanest time of the window.
+CLEANEST_STRETCHES = Kernel(
+    _cleanest_loop,
+    _cleanest_loop,
+    signature=f"{_STRETCHES}({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW}, {_ROW})",
+    work=_stretch_work,
+)
+# values, begin, row, arrival, wait, longest, span, share → stretches below a quantile of the next `span`.
+THRESHOLD_STRETCHES = Kernel(
+    _threshold_loop,
+    _threshold_loop,
+    signature=f"{_STRETCHES}({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW}, {_ROW}, float64, float64)",
+    work=_stretch_work,
+    helpers=(_limit,),
+)

@@ -1,0 +1,74 @@
+"""Online policies by their published names."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from aicsched.errors import ConfigError, did_you_mean
+from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
+from aicsched.place.online.waiting import (
+    CarbonTime,
+    EcovisorThreshold,
+    LowestSlot,
+    LowestWindow,
+    NoWait,
+    WaitAwhile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aicsched.place.online.protocol import OnlinePolicy, OraclePolicy
+
+__all__ = ["ONLINE", "make_online"]
+
+ONLINE: Final = MappingProxyType(
+    {
+        policy.name: policy
+        for policy in (
+            NoWait,
+            LowestSlot,
+            LowestWindow,
+            CarbonTime,
+            WaitAwhile,
+            EcovisorThreshold,
+            AllWait,
+            ResFirst,
+            SpotFirst,
+            SpotRes,
+        )
+    }
+)
+"""From a published name to what makes the policy."""
+
+
+def make_online(name: str) -> OnlinePolicy | OraclePolicy:
+    """Return an online policy by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `ONLINE`; a hyphen is as good as an underscore.
+
+    Returns
+    -------
+    OnlinePolicy or OraclePolicy
+        A new object.
+
+    Raises
+    ------
+    ConfigError
+        There is no such policy.
+
+    Examples
+    --------
+    >>> make_online("carbon-time").name
+    'carbon_time'
+    """
+    plain = name.strip().lower().replace("-", "_")
+    maker: Callable[[], OnlinePolicy | OraclePolicy] | None = ONLINE.get(plain)
+    if maker is None:
+        msg = f"there is no online policy '{name}'"
+        raise ConfigError(msg, hint=did_you_mean(name, ONLINE), value=name)
+    return maker()

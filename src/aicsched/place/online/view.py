@@ -1,0 +1,322 @@
+"""What a policy may know at some time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aicsched.errors import InputError, TooLittleHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Batch", "ClusterView", "OracleView", "Outlook", "Pending", "Vintages", "frozen"]
+
+
+def frozen(values: Sequence[float] | NDArray[Any], kind: type) -> NDArray[Any]:
+    """Return a read-only copy of an array, which leads back to nothing else.
+
+    Parameters
+    ----------
+    values : sequence or ndarray
+        Numbers.
+    kind : type
+        Of the copy's numbers.
+
+    Returns
+    -------
+    ndarray
+        Contiguous.
+    """
+    made = np.array(values, dtype=kind, order="C")
+    made.setflags(write=False)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pending:
+    """Jobs as their queue knows them: no true length is among the columns.
+
+    Parameters
+    ----------
+    job : ndarray of int64, shape (n,)
+        Their numbers.
+    arrival_s : ndarray of float64, shape (n,)
+        When they came, on the clock of the view [s].
+    estimate_s : ndarray of float64, shape (n,)
+        How long the jobs of their queue take, on average [s].
+    max_wait_s : ndarray of float64, shape (n,)
+        How long they may be idle before they are done [s].
+    vcpus : ndarray of float64, shape (n,)
+        Hardware threads.
+    queue : ndarray of int64, shape (n,)
+        Which queue they were sent to, the shortest jobs' being 0.
+    """
+
+    job: NDArray[np.int64]
+    arrival_s: NDArray[np.float64]
+    estimate_s: NDArray[np.float64]
+    max_wait_s: NDArray[np.float64]
+    vcpus: NDArray[np.float64]
+    queue: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.job)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Pending:
+        """Return some of the jobs, copied.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Which rows.
+
+        Returns
+        -------
+        Pending
+            In this order.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        return Pending(**{name: frozen(getattr(self, name)[rows], getattr(self, name).dtype.type)
+                          for name in self.__slots__})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vintages:
+    """Forecasts of one site's intensity, each from its time of issue on.
+
+    Parameters
+    ----------
+    issue_s : ndarray of float64, shape (v,)
+        When each was issued, rising [s]. Before the first nothing is known.
+    start_s : ndarray of float64, shape (v,)
+        Start of each one's first slot [s].
+    step_s : float
+        Length of a slot [s].
+    g_per_kwh : ndarray of float64, shape (v, h)
+        What each says.
+    oracle : bool
+        They are the truth itself, as in GAIA: a perfect forecast of the whole trace.
+
+    Raises
+    ------
+    InputError
+        A value is missing or negative, times do not rise, or shapes differ.
+    """
+
+    issue_s: NDArray[np.float64]
+    start_s: NDArray[np.float64]
+    step_s: float
+    g_per_kwh: NDArray[np.float64]
+    oracle: bool = False
+    sums: NDArray[np.float64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        values = np.ascontiguousarray(self.g_per_kwh, dtype=np.float64)
+        if values.ndim != 2 or not values.size or len(values) != len(self.issue_s):
+            msg = f"forecasts of shape {values.shape} don't belong to {len(self.issue_s)} times of issue"
+            raise InputError(msg, hint="give a row a vintage")
+        if not np.isfinite(values).all():
+            row, slot = np.argwhere(~np.isfinite(values))[0].tolist()
+            msg = f"the forecast of vintage {row} has no number in slot {slot}"
+            raise InputError(msg, hint="fill its gaps first", value=(row, slot))
+        if len(self.issue_s) != len(self.start_s) or (np.diff(self.issue_s) <= 0).any() or self.step_s <= 0:
+            msg = "the times of the vintages don't rise"
+            raise InputError(msg, hint="sort them by time of issue, each once")
+        sums = np.zeros((len(values), values.shape[1] + 1))
+        np.cumsum(values, axis=1, out=sums[:, 1:])
+        object.__setattr__(self, "g_per_kwh", frozen(values, np.float64))
+        object.__setattr__(self, "sums", frozen(sums, np.float64))
+
+    @classmethod
+    def perfect(cls, g_per_kwh: NDArray[np.float64], *, step_s: float, start_s: float = 0.0) -> Vintages:
+        """Take the truth for a forecast, known from the start: an oracle's, and said to be one.
+
+        Parameters
+        ----------
+        g_per_kwh : ndarray of float64, shape (h,)
+            What comes true.
+        step_s : float
+            Length of a slot [s].
+        start_s : float
+            Start of the first slot [s].
+
+        Returns
+        -------
+        Vintages
+            One, with ``oracle`` set.
+        """
+        start = frozen([start_s], np.float64)
+        return cls(
+            issue_s=start, start_s=start, step_s=step_s, g_per_kwh=np.atleast_2d(g_per_kwh), oracle=True
+        )
+
+    def known_at(self, now_s: NDArray[np.float64] | float) -> NDArray[np.int64]:
+        """Return which vintage is the newest at some times.
+
+        Parameters
+        ----------
+        now_s : float or ndarray of float64
+            When [s].
+
+        Returns
+        -------
+        ndarray of int64
+            Rows.
+
+        Raises
+        ------
+        TooLittleHistory
+            Nothing had been issued by then.
+        """
+        rows = np.searchsorted(self.issue_s, np.atleast_1d(now_s), side="right") - 1
+        if len(rows) and int(rows.min()) < 0:
+            msg = f"no forecast had been issued by second {float(np.min(now_s)):g}"
+            raise TooLittleHistory(msg, hint="start the forecasts before the first job", value=now_s)
+        return rows.astype(np.int64)
+
+    def outlook(self, now_s: float) -> Outlook:
+        """Return the newest forecast at some time, copied, so that it leads to no other.
+
+        Parameters
+        ----------
+        now_s : float
+            When [s].
+
+        Returns
+        -------
+        Outlook
+            One vintage.
+        """
+        row = int(self.known_at(now_s)[0])
+        only = slice(row, row + 1)
+        return Outlook(
+            Vintages(
+                issue_s=frozen(self.issue_s[only], np.float64),
+                start_s=frozen(self.start_s[only], np.float64),
+                step_s=self.step_s,
+                g_per_kwh=self.g_per_kwh[only],
+                oracle=self.oracle,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """The one forecast that is the newest at some time.
+
+    Parameters
+    ----------
+    vintage : Vintages
+        Of one row.
+    """
+
+    vintage: Vintages
+
+    @property
+    def issue_s(self) -> float:
+        """When it was issued [s]."""
+        return float(self.vintage.issue_s[0])
+
+    @property
+    def start_s(self) -> float:
+        """Start of its first slot [s]."""
+        return float(self.vintage.start_s[0])
+
+    @property
+    def step_s(self) -> float:
+        """Length of its slots [s]."""
+        return self.vintage.step_s
+
+    @property
+    def g_per_kwh(self) -> NDArray[np.float64]:
+        """What it says, a value a slot [g/kWh]."""
+        return self.vintage.g_per_kwh[0]
+
+    @property
+    def oracle(self) -> bool:
+        """It is the truth itself."""
+        return self.vintage.oracle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClusterView:
+    """What is known at one time: there is no way from here to a true length or a later forecast.
+
+    Parameters
+    ----------
+    now_s : float
+        The time [s].
+    outlook : Outlook
+        The newest forecast.
+    waiting : Pending
+        Jobs that have come and have no plan yet.
+    planned : Pending
+        Jobs that have a plan and have not begun.
+    running : Pending
+        Jobs that have begun and are not done, suspended ones among them.
+    done_s : ndarray of float64, shape (len(running),)
+        How long each of these has run [s].
+    active : ndarray of bool, shape (len(running),)
+        Which of them run at this moment.
+    free_reserved_vcpus : float
+        Reserved threads that nobody uses now.
+    room_vcpus : ndarray of float64, shape (k,)
+        How many threads the hard cap leaves in each slot of the outlook from the current one on,
+        once all that is planned runs; empty where there is no cap.
+    """
+
+    now_s: float
+    outlook: Outlook
+    waiting: Pending
+    planned: Pending
+    running: Pending
+    done_s: NDArray[np.float64]
+    active: NDArray[np.bool_]
+    free_reserved_vcpus: float = 0.0
+    room_vcpus: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OracleView:
+    """A view with the truth: no `ClusterView`, so that no policy gets it by mistake.
+
+    Parameters
+    ----------
+    known : ClusterView
+        What anybody knows.
+    length_s : ndarray of float64, shape (len(known.waiting),)
+        How long each waiting job will run [s].
+    left_s : ndarray of float64, shape (len(known.running),)
+        How long each running job has still to run [s].
+    """
+
+    known: ClusterView
+    length_s: NDArray[np.float64]
+    left_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Many arrivals at once, each with what was known at its own arrival.
+
+    Parameters
+    ----------
+    jobs : Pending
+        The arrivals.
+    vintages : Vintages
+        All forecasts.
+    row : ndarray of int64, shape (n,)
+        For each job the row that was the newest when it came: the only one it may be decided by.
+    length_s : ndarray of float64, shape (n,) or None
+        True lengths, for a policy that is an oracle by its declaration; else None [s].
+    """
+
+    jobs: Pending
+    vintages: Vintages
+    row: NDArray[np.int64]
+    length_s: NDArray[np.float64] | None = None

@@ -1,0 +1,30 @@
+"""A simulator driven by traces: the policies of `aicsched.place.online` on a virtual clock.
+
+There are no ticks. Jobs come at any second, intensity is constant within its slot,
+and the energy of any stretch of time is a difference of two running sums, so that
+a year of a hundred thousand jobs takes about a second.
+"""
+
+from __future__ import annotations
+
+from aicsched.simulate.engine import World
+from aicsched.simulate.log import Costs, Machine, Metrics, RunLog
+from aicsched.simulate.run import Outcome, simulate
+from aicsched.simulate.truth import Truth, read_truth
+from aicsched.simulate.workload import Queues, Trace, Workload, read_trace
+
+__all__ = [
+    "Costs",
+    "Machine",
+    "Metrics",
+    "Outcome",
+    "Queues",
+    "RunLog",
+    "Trace",
+    "Truth",
+    "Workload",
+    "World",
+    "read_trace",
+    "read_truth",
+    "simulate",
+]

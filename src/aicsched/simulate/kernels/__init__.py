@@ -1,0 +1,1 @@
+"""Numeric loops of the simulator: arrays in, arrays out."""

@@ -1,0 +1,250 @@
+"""What ran when, and what it emitted and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.errors import ConfigError
+from aicsched.slots import HOUR_S
+from aicsched.units import WATTS_PER_KILOWATT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.simulate.truth import Truth
+    from aicsched.simulate.workload import Workload
+
+__all__ = ["Costs", "Machine", "Metrics", "RunLog", "measure"]
+
+# Two runs nearer than this are one; a job this late is on time.
+INSTANT_S: Final = 1e-3
+
+
+class Machine(IntEnum):
+    """On what a run was."""
+
+    RESERVED = 0
+    ON_DEMAND = 1
+    SPOT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Prices and power.
+
+    Parameters
+    ----------
+    on_demand_per_vcpu_h, spot_per_vcpu_h : float
+        Of a thread for an hour; GAIA's are those of AWS c7gn.medium.
+    reserved_share : float
+        What a reserved thread costs, over one on demand, used or not.
+    watts_per_vcpu : float
+        Power of a busy thread; GAIA's 1 W makes grams that are for ratios [W].
+    reserved_until : str
+        Reserved threads are paid from second 0 to ``"last-start"``, as in GAIA, or to
+        ``"last-finish"``, which is what a bill would say.
+
+    Raises
+    ------
+    ConfigError
+        A price is negative, or the end unknown.
+    """
+
+    on_demand_per_vcpu_h: float = 0.0624
+    spot_per_vcpu_h: float = 0.01248
+    reserved_share: float = 0.4
+    watts_per_vcpu: float = 1.0
+    reserved_until: str = "last-start"
+
+    def __post_init__(self) -> None:
+        for name in ("on_demand_per_vcpu_h", "spot_per_vcpu_h", "reserved_share", "watts_per_vcpu"):
+            if not 0 <= getattr(self, name) < np.inf:
+                msg = f"{name} is {getattr(self, name):g}"
+                raise ConfigError(msg, hint="give a number, 0 or more", value=getattr(self, name))
+        if self.reserved_until not in {"last-start", "last-finish"}:
+            msg = f"reserved machines can't be paid until '{self.reserved_until}'"
+            raise ConfigError(msg, hint="use last-start or last-finish", value=self.reserved_until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunLog:
+    """All runs of a simulation, in the order of job and time.
+
+    Parameters
+    ----------
+    job : ndarray of int64, shape (r,)
+        Whose run.
+    start_s, stop_s : ndarray of float64, shape (r,)
+        From when to when [s].
+    vcpus : ndarray of float64, shape (r,)
+        On how many threads.
+    machine : ndarray of int8, shape (r,)
+        Of which kind, a `Machine`.
+    left_s : ndarray of float64, shape (n,)
+        What is still undone of each job; 0 once it is complete [s].
+    lost_s : ndarray of float64, shape (n,)
+        What each job did in vain: lost with its machine, or spent on saving and loading [s].
+    preempted : int
+        How many runs lost their machine.
+    """
+
+    job: NDArray[np.int64]
+    start_s: NDArray[np.float64]
+    stop_s: NDArray[np.float64]
+    vcpus: NDArray[np.float64]
+    machine: NDArray[np.int8]
+    left_s: NDArray[np.float64]
+    lost_s: NDArray[np.float64]
+    preempted: int = 0
+
+    def finish_s(self) -> NDArray[np.float64]:
+        """Return when each job was done.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            NaN where it never was [s].
+        """
+        finish = np.full(len(self.left_s), np.nan)
+        np.fmax.at(finish, self.job, self.stop_s)
+        finish[self.left_s > INSTANT_S] = np.nan
+        return finish
+
+    def grams(self, truth: Truth, watts_per_vcpu: float) -> NDArray[np.float64]:
+        """Return what each run emitted.
+
+        Parameters
+        ----------
+        truth : Truth
+            The intensity.
+        watts_per_vcpu : float
+            Power of a busy thread [W].
+
+        Returns
+        -------
+        ndarray of float64, shape (r,)
+            Grams.
+        """
+        per_kw = truth.until(self.stop_s) - truth.until(self.start_s)
+        return per_kw * self.vcpus * (watts_per_vcpu / WATTS_PER_KILOWATT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """A run of one policy in numbers; what a saving means can't be told from fewer of them.
+
+    Parameters
+    ----------
+    carbon_g : float
+        All that was emitted [g].
+    cost : float
+        In the currency of the prices.
+    mean_wait_h, p95_wait_h, max_wait_h : float
+        Completion less arrival less length, over completed jobs [h].
+    jobs, completed_jobs, late_jobs : int
+        All, those that are done, and those of them that were idle longer than they may be.
+    suspended_jobs, suspensions, preempted : int
+        Jobs that were stopped, how often in all, and how many runs lost their machine.
+    lost_vcpu_h : float
+        Thread-hours in vain.
+    vcpu_h : float
+        Thread-hours in all.
+    peak_vcpus : float
+        The most threads that were busy at once.
+    reserved_vcpu_h, on_demand_vcpu_h, spot_vcpu_h : float
+        Thread-hours by kind of machine.
+    makespan_h : float
+        From second 0 to the last completion [h].
+    """
+
+    carbon_g: float
+    cost: float
+    mean_wait_h: float
+    p95_wait_h: float
+    max_wait_h: float
+    jobs: int
+    completed_jobs: int
+    late_jobs: int
+    suspended_jobs: int
+    suspensions: int
+    preempted: int
+    lost_vcpu_h: float
+    vcpu_h: float
+    peak_vcpus: float
+    reserved_vcpu_h: float
+    on_demand_vcpu_h: float
+    spot_vcpu_h: float
+    makespan_h: float
+
+
+def _peak(log: RunLog) -> float:
+    times = np.concatenate([log.stop_s, log.start_s])
+    change = np.concatenate([-log.vcpus, log.vcpus])
+    # At one time machines are given back before others are taken.
+    order = np.lexsort((change, times))
+    return float(np.cumsum(change[order]).max(initial=0.0))
+
+
+def _suspensions(log: RunLog) -> tuple[int, int]:
+    follows = log.job[1:] == log.job[:-1]
+    apart = follows & (log.start_s[1:] - log.stop_s[:-1] > INSTANT_S)
+    return len(np.unique(log.job[1:][apart])), int(apart.sum())
+
+
+def measure(log: RunLog, workload: Workload, truth: Truth, costs: Costs, *, reserved_vcpus: float) -> Metrics:
+    """Put a log into numbers.
+
+    Parameters
+    ----------
+    log : RunLog
+        What ran.
+    workload : Workload
+        The jobs.
+    truth : Truth
+        The intensity.
+    costs : Costs
+        Prices and power.
+    reserved_vcpus : float
+        Size of the reserved pool.
+
+    Returns
+    -------
+    Metrics
+        Sums and means.
+    """
+    hours = (log.stop_s - log.start_s) * log.vcpus / HOUR_S
+    by_kind = [float(hours[log.machine == kind].sum()) for kind in Machine]
+    finish = log.finish_s()
+    done = np.isfinite(finish)
+    wait = np.maximum(finish - workload.pending.arrival_s - workload.length_s, 0.0)[done]
+    last_start = float(log.start_s.max(initial=0.0))
+    last_stop = float(log.stop_s.max(initial=0.0))
+    paid_h = (last_start if costs.reserved_until == "last-start" else last_stop) / HOUR_S
+    suspended, suspensions = _suspensions(log)
+    price = costs.on_demand_per_vcpu_h
+    return Metrics(
+        carbon_g=float(log.grams(truth, costs.watts_per_vcpu).sum()),
+        cost=by_kind[Machine.ON_DEMAND] * price
+        + by_kind[Machine.SPOT] * costs.spot_per_vcpu_h
+        + reserved_vcpus * costs.reserved_share * price * paid_h,
+        mean_wait_h=float(wait.mean()) / HOUR_S if done.any() else float("nan"),
+        p95_wait_h=float(np.quantile(wait, 0.95)) / HOUR_S if done.any() else float("nan"),
+        max_wait_h=float(wait.max()) / HOUR_S if done.any() else float("nan"),
+        jobs=len(workload),
+        completed_jobs=int(done.sum()),
+        late_jobs=int((wait > workload.pending.max_wait_s[done] + INSTANT_S).sum()),
+        suspended_jobs=suspended,
+        suspensions=suspensions,
+        preempted=log.preempted,
+        lost_vcpu_h=float((log.lost_s * workload.pending.vcpus).sum()) / HOUR_S,
+        vcpu_h=float(hours.sum()),
+        peak_vcpus=_peak(log),
+        reserved_vcpu_h=by_kind[Machine.RESERVED],
+        on_demand_vcpu_h=by_kind[Machine.ON_DEMAND],
+        spot_vcpu_h=by_kind[Machine.SPOT],
+        makespan_h=last_stop / HOUR_S,
+    )

@@ -1,0 +1,110 @@
+"""One policy on one workload: who decides, what ran, and the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aicsched.errors import ConfigError
+from aicsched.place.online.protocol import ArrivalPolicy
+from aicsched.place.online.registry import make_online
+from aicsched.place.online.view import Vintages
+from aicsched.simulate.engine import World, carry_out, plan_batch, refuse_short
+from aicsched.simulate.log import measure
+
+if TYPE_CHECKING:
+    from aicsched.place.online.protocol import OnlinePolicy, OraclePolicy
+    from aicsched.simulate.log import Metrics, RunLog
+    from aicsched.simulate.truth import Truth
+    from aicsched.simulate.workload import Workload
+
+__all__ = ["Outcome", "simulate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What a policy did.
+
+    Parameters
+    ----------
+    policy : str
+        Its name.
+    metrics : Metrics
+        The numbers.
+    log : RunLog
+        Each run.
+    knows_lengths : bool
+        It was told true lengths.
+    oracle_forecast : bool
+        Its forecast was the truth.
+    """
+
+    policy: str
+    metrics: Metrics
+    log: RunLog
+    knows_lengths: bool
+    oracle_forecast: bool
+
+
+def simulate(
+    policy: str | OnlinePolicy | OraclePolicy,
+    workload: Workload,
+    truth: Truth,
+    *,
+    vintages: Vintages | None = None,
+    world: World | None = None,
+) -> Outcome:
+    """Run a policy over a workload.
+
+    Parameters
+    ----------
+    policy : str or OnlinePolicy or OraclePolicy
+        A published name, or an object.
+    workload : Workload
+        The jobs.
+    truth : Truth
+        The intensity that comes true.
+    vintages : Vintages, optional
+        What was foreseen when; by default the truth, which is an oracle's forecast.
+    world : World, optional
+        Machines, prices and what goes wrong.
+
+    Returns
+    -------
+    Outcome
+        The log and its numbers.
+
+    Raises
+    ------
+    SignalGap
+        The intensity ends before the jobs do.
+    ConfigError
+        The policy is unknown, or can't be simulated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aicsched.simulate import Queues, Trace, Truth, Workload
+    >>> jobs = Trace(arrival_s=np.zeros(1), length_s=np.array([3600.0]), vcpus=np.ones(1))
+    >>> work = Workload.of(jobs, Queues.parse("2"))
+    >>> grid = Truth(g_per_kwh=np.array([300.0, 200.0, 100.0]))
+    >>> round(simulate("lowest_window", work, grid).metrics.carbon_g, 3)
+    0.1
+    """
+    world = world or World()
+    chosen = make_online(policy) if isinstance(policy, str) else policy
+    known = vintages or Vintages.perfect(truth.g_per_kwh, step_s=truth.step_s)
+    if not isinstance(chosen, ArrivalPolicy):
+        msg = f"the policy '{chosen.name}' does not plan on arrival"
+        raise ConfigError(msg, hint="make it an ArrivalPolicy", value=chosen.name)
+    jobs = workload.pending
+    refuse_short(truth, float((jobs.arrival_s + jobs.max_wait_s + workload.length_s).max()))
+    log = carry_out(plan_batch(chosen, workload, known), workload, world)
+    refuse_short(truth, float(log.stop_s.max(initial=0.0)))
+    return Outcome(
+        policy=chosen.name,
+        metrics=measure(log, workload, truth, world.costs, reserved_vcpus=world.reserved_vcpus),
+        log=log,
+        knows_lengths=chosen.oracle,
+        oracle_forecast=known.oracle,
+    )
