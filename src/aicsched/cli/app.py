@@ -15,13 +15,25 @@ from typing import Annotated, Final
 import typer
 
 from aicsched import __version__
-from aicsched.cli import backtest, config, demo, forecast, ledger, plan, recycle, schema, score, serve
+from aicsched.cli import (
+    backtest,
+    config,
+    demo,
+    forecast,
+    ledger,
+    plan,
+    recycle,
+    schema,
+    score,
+    serve,
+    simulate,
+)
 from aicsched.errors import AicschedError, Infeasible
 
 __all__ = ["expand_repeated", "main"]
 
 # These take several values after one flag, so that a shell's glob works: --carbon zones/*.parquet
-REPEATED: Final = frozenset({"--carbon", "--weather"})
+REPEATED: Final = frozenset({"--carbon", "--policy", "--weather"})
 DEFECT: Final = 1
 INTERRUPTED: Final = 130
 
@@ -36,6 +48,7 @@ app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
+app.command("simulate")(simulate.simulate)
 app.add_typer(score.app, name="score")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")

@@ -10,21 +10,26 @@ from __future__ import annotations
 from aicsched.simulate.engine import World
 from aicsched.simulate.log import Costs, Machine, Metrics, RunLog
 from aicsched.simulate.run import Outcome, simulate
+from aicsched.simulate.sweep import Case, Result, cases, sweep
 from aicsched.simulate.truth import Truth, read_truth
 from aicsched.simulate.workload import Queues, Trace, Workload, read_trace
 
 __all__ = [
+    "Case",
     "Costs",
     "Machine",
     "Metrics",
     "Outcome",
     "Queues",
+    "Result",
     "RunLog",
     "Trace",
     "Truth",
     "Workload",
     "World",
+    "cases",
     "read_trace",
     "read_truth",
     "simulate",
+    "sweep",
 ]

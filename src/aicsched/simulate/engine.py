@@ -12,6 +12,7 @@ from aicsched.place.online.plans import Pool
 from aicsched.place.online.view import Batch
 from aicsched.simulate.kernels.running import DISPATCH, RUN_STRETCHES
 from aicsched.simulate.log import Costs, Machine, RunLog
+from aicsched.simulate.ticks import dispatch_by_ticks
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class World:
         Threads that are paid in any case.
     hand_over_s : float
         How long after a job's end its reserved threads can be had again [s].
+    tick_s : float
+        0 for continuous time; else reserved machines are given out as a simulator of such ticks
+        does (`aicsched.simulate.ticks`), for jobs whose times are whole ticks [s].
     save_s, load_s : float
         What a suspension costs: saving the state before it, loading it after it [s].
     spot_loss_per_h : float
@@ -55,6 +59,7 @@ class World:
 
     reserved_vcpus: float = 0.0
     hand_over_s: float = 0.0
+    tick_s: float = 0.0
     save_s: float = 0.0
     load_s: float = 0.0
     spot_loss_per_h: float = 0.0
@@ -173,11 +178,23 @@ def _use_reserved(  # noqa: PLR0913, PLR0917 - the columns of a log
     if eager.any() and (np.diff(plans.first)[plans.eager] > 1).any():
         msg = "a job that may begin sooner can't be suspended, too"
         raise ConfigError(msg, hint="make the plan of an eager job one stretch")
-    ready = np.where(eager, workload.pending.arrival_s[job], start)
-    begun, kept = DISPATCH(
-        ready, start, stop - start, vcpus, eager, machine == Machine.SPOT,
-        float(world.reserved_vcpus), float(world.hand_over_s),
-    )  # fmt: skip
+    arrival, spot = workload.pending.arrival_s[job], machine == Machine.SPOT
+    if world.tick_s > 0:
+        begun, kept = dispatch_by_ticks(
+            arrival_s=arrival,
+            planned_s=start,
+            duration_s=stop - start,
+            vcpus=vcpus,
+            eager=eager,
+            spot=spot,
+            reserved_vcpus=world.reserved_vcpus,
+            tick_s=world.tick_s,
+        )
+    else:
+        ready, delay = np.where(eager, arrival, start), float(world.hand_over_s)
+        begun, kept = DISPATCH(
+            ready, start, stop - start, vcpus, eager, spot, float(world.reserved_vcpus), delay
+        )
     return begun, stop + (begun - start), np.where(kept, Machine.RESERVED, machine).astype(np.int8)
 
 

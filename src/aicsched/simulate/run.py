@@ -33,8 +33,8 @@ class Outcome:
         The numbers.
     log : RunLog
         Each run.
-    knows_lengths : bool
-        It was told true lengths.
+    lengths : str
+        What it knew of lengths: ``"unused"``, ``"queue mean"`` or ``"true"``.
     oracle_forecast : bool
         Its forecast was the truth.
     """
@@ -42,7 +42,7 @@ class Outcome:
     policy: str
     metrics: Metrics
     log: RunLog
-    knows_lengths: bool
+    lengths: str
     oracle_forecast: bool
 
 
@@ -105,6 +105,6 @@ def simulate(
         policy=chosen.name,
         metrics=measure(log, workload, truth, world.costs, reserved_vcpus=world.reserved_vcpus),
         log=log,
-        knows_lengths=chosen.oracle,
+        lengths=chosen.lengths,
         oracle_forecast=known.oracle,
     )

@@ -45,6 +45,7 @@ def _cheapest_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
     arrival: Floats,
     length: Floats,
     wait: Floats,
+    price: Floats,
     every: float,
     per_time: bool,  # noqa: FBT001 - a kernel takes its arguments by position
 ) -> Floats:
@@ -66,8 +67,8 @@ def _cheapest_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
                 if gain > rate + SAME * at_once / long:
                     rate = gain
                     made[job] = arrival[job] + later
-            elif cost < best - SAME * best:
-                best = cost
+            elif cost + price[job] * later < best - SAME * best:
+                best = cost + price[job] * later
                 made[job] = arrival[job] + later
     return made
 
@@ -85,6 +86,7 @@ def _cheapest_twin(  # noqa: PLR0913, PLR0917 - as the loop
     arrival: Floats,
     length: Floats,
     wait: Floats,
+    price: Floats,
     every: float,
     per_time: bool,  # noqa: FBT001
 ) -> Floats:
@@ -103,6 +105,7 @@ def _cheapest_twin(  # noqa: PLR0913, PLR0917 - as the loop
             better = gain > best[left] + SAME * first / long
             cost = gain
         else:
+            cost = cost + price[left] * later
             better = cost < best[left] - SAME * best[left]
         best[left[better]] = cost[better]
         made[left[better]] = arrival[left[better]] + later
@@ -271,13 +274,13 @@ _MATRIX = 'Array(float64, 2, "C", readonly=True)'
 _ROW = 'Array(float64, 1, "C", readonly=True)'
 _WHOLE = 'Array(int64, 1, "C", readonly=True)'
 _STRETCHES = "Tuple((int64[::1], float64[::1], float64[::1]))"
-# All times in slots. sums (v, h+1), begin (v,), row, arrival, length, wait (n,), every, per_time → start
-# (n,): the start of least grams, or of the most grams saved per time to completion, among arrival and every
-# so often after it.
+# All times in slots. sums (v, h+1), begin (v,), row, arrival, length, wait, price (n,), every, per_time →
+# start (n,): of least grams and price of waiting, or of most grams saved per time to completion, among the
+# arrival and every so often after it.
 CHEAPEST_START = Kernel(
     _cheapest_loop,
     _cheapest_twin,
-    signature=f"float64[::1]({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW}, {_ROW}, float64, boolean)",
+    signature=f"float64[::1]({_MATRIX}, {_ROW}, {_WHOLE}, {_ROW}, {_ROW}, {_ROW}, {_ROW}, float64, boolean)",
     work=_start_work,
     helpers=(_amount,),
 )

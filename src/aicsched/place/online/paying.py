@@ -47,19 +47,15 @@ class AllWait(ArrivalPolicy):
 
 
 class _Priced(ArrivalPolicy):
-    """Shared by what puts an eye on the bill beside a policy that waits for a cleaner time.
+    """Carbon-Time with an eye on the bill."""
 
-    Parameters
-    ----------
-    inner : ArrivalPolicy, optional
-        Which; Carbon-Time by default.
-    """
+    lengths: ClassVar[str] = "queue mean"
 
-    def __init__(self, inner: ArrivalPolicy | None = None) -> None:
-        self.inner = inner or CarbonTime()
+    def __init__(self) -> None:
+        self.inner = CarbonTime()
 
     def plan_arrivals(self, batch: Batch) -> RunPlans:
-        """Plan as the policy inside does, on other machines or sooner.
+        """Plan as Carbon-Time does, on other machines or sooner.
 
         Parameters
         ----------
@@ -69,7 +65,7 @@ class _Priced(ArrivalPolicy):
         Returns
         -------
         RunPlans
-            As of the policy inside.
+            One open stretch a job.
         """
         return self._price(self.inner.plan_arrivals(batch), batch)
 

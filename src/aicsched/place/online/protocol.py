@@ -98,6 +98,9 @@ class ArrivalPolicy(ABC):
     oracle: ClassVar[bool] = False
     """It takes true lengths: ``Batch.length_s`` is filled, and `decide` asks for an `OracleView`."""
 
+    lengths: ClassVar[str] = "unused"
+    """What it goes by: ``"unused"``, ``"queue mean"`` or ``"true"`` lengths; said beside each saving."""
+
     @abstractmethod
     def plan_arrivals(self, batch: Batch) -> RunPlans:
         """Plan jobs, each for itself, by its own row of the forecasts.

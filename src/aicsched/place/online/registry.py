@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import ConfigError, did_you_mean
 from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
+from aicsched.place.online.pricing import Price
 from aicsched.place.online.waiting import (
     CarbonTime,
     EcovisorThreshold,
@@ -37,6 +38,7 @@ ONLINE: Final = MappingProxyType(
             ResFirst,
             SpotFirst,
             SpotRes,
+            Price,
         )
     }
 )

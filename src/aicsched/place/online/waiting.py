@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 
     from aicsched.place.online.view import Batch
 
-__all__ = ["CarbonTime", "EcovisorThreshold", "LowestSlot", "LowestWindow", "NoWait", "WaitAwhile", "lengths"]
+__all__ = [
+    "CarbonTime",
+    "CheapestStart",
+    "EcovisorThreshold",
+    "LowestSlot",
+    "LowestWindow",
+    "NoWait",
+    "WaitAwhile",
+    "lengths",
+]
 
 DAY_S: Final = 24 * HOUR_S
 # How far ahead a plan of stretches is written down; a job that takes longer then runs on.
@@ -121,7 +130,7 @@ class LowestSlot(ArrivalPolicy):
         return RunPlans.starting_at(np.maximum(start * step, jobs.arrival_s))
 
 
-class _CheapestStart(ArrivalPolicy):
+class CheapestStart(ArrivalPolicy):
     """Shared by the two policies that try a start every so often.
 
     Parameters
@@ -135,6 +144,7 @@ class _CheapestStart(ArrivalPolicy):
         It is not above zero.
     """
 
+    lengths: ClassVar[str] = "queue mean"
     per_time: ClassVar[bool] = False
 
     def __init__(self, every_s: float = HOUR_S) -> None:
@@ -165,19 +175,24 @@ class _CheapestStart(ArrivalPolicy):
             jobs.arrival_s / step,
             jobs.estimate_s / step,
             jobs.max_wait_s / step,
+            self._price(batch),
             float(self.every_s / step),
             self.per_time,
         )
         return RunPlans.starting_at(np.maximum(start * step, jobs.arrival_s))
 
+    def _price(self, batch: Batch) -> NDArray[np.float64]:
+        """Return what waiting a slot must save at least, in g/kWh times slots."""
+        return np.zeros(len(batch.jobs))
 
-class LowestWindow(_CheapestStart):
+
+class LowestWindow(CheapestStart):
     """Start where a job of the mean length of its queue would emit least."""
 
     name: ClassVar[str] = "lowest_window"
 
 
-class CarbonTime(_CheapestStart):
+class CarbonTime(CheapestStart):
     """Start where a job of the mean length of its queue would save most grams per time to its end."""
 
     name: ClassVar[str] = "carbon_time"
@@ -193,6 +208,7 @@ class WaitAwhile(ArrivalPolicy):
     """
 
     name: ClassVar[str] = "wait_awhile"
+    lengths: ClassVar[str] = "true"
     oracle: ClassVar[bool] = True
 
     def plan_arrivals(self, batch: Batch) -> RunPlans:

@@ -45,7 +45,8 @@ def _run_loop(
             fresh = row == first[index] or start[row] - stop[row - 1] <= INSTANT_S
             last = row + 1 == first[index + 1] or start[row + 1] - stop[row] > INSTANT_S
             overhead = 0.0 if fresh else load_s
-            span = stop[row] - start[row] - overhead
+            # The last stretch is open, whatever it says: no job is left undone.
+            span = np.inf if row + 1 == first[index + 1] else stop[row] - start[row] - overhead
             need = left_s[index] / rate[row]
             job[made] = index
             stretch[made] = row

@@ -1,0 +1,210 @@
+"""Many simulations: policies, starts, waits and pools, in this process or in many."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from aicsched.errors import ConfigError
+from aicsched.executor import SerialExecutor
+from aicsched.place.online.registry import ONLINE, make_online
+from aicsched.simulate.engine import World
+from aicsched.simulate.run import simulate
+from aicsched.simulate.truth import Truth
+from aicsched.simulate.workload import Queues, Trace, Workload
+from aicsched.slots import HOUR_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aicsched.executor import Executor
+    from aicsched.simulate.run import Outcome
+
+__all__ = ["Case", "Result", "cases", "sweep"]
+
+BASELINE = "no_wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One simulation of a sweep.
+
+    Parameters
+    ----------
+    policy : str
+        A name of `aicsched.place.online.ONLINE`.
+    start_h : float
+        Hours of the intensity to leave out.
+    queues : Queues
+        Limits and waits.
+    world : World
+        Machines, prices and what goes wrong.
+    tick_s : float
+        Times are rounded down to this; 0 leaves them as they are [s].
+    """
+
+    policy: str
+    start_h: float = 0.0
+    queues: Queues = field(default_factory=Queues)
+    world: World = field(default_factory=World)
+    tick_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a case, without the log.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    baseline_g : float
+        What the same jobs emit where nobody waits [g].
+    facts : dict of str to float
+        `Metrics` as a dictionary.
+    lengths : str
+        What the policy knew of lengths.
+    oracle_forecast : bool
+        Its forecast was the truth.
+    """
+
+    case: Case
+    baseline_g: float
+    facts: dict[str, Any]
+    lengths: str
+    oracle_forecast: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row of a table: a saving with all that it depends on.
+
+        Returns
+        -------
+        dict of str to value
+            With ``policy``, ``carbon_ratio``, ``mean_wait_h`` and ``cost`` among others.
+        """
+        case, carbon_g = self.case, self.facts["carbon_g"]
+        ratio = carbon_g / self.baseline_g if self.baseline_g > 0 else float("nan")
+        return {
+            "policy": case.policy,
+            "carbon_ratio": ratio,
+            "saved_share": 1.0 - ratio,
+            **self.facts,
+            "lengths": self.lengths,
+            "forecast": "oracle" if self.oracle_forecast else "vintages",
+            "start_hour": case.start_h,
+            "slack_h": [wait / HOUR_S for wait in case.queues.waits_s],
+            "capacity": {
+                "reserved_vcpus": case.world.reserved_vcpus,
+                "on_demand_vcpus": None,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    trace: Trace
+    truth: Truth
+    case: Case
+
+
+def _outcome(task: _Task) -> Outcome:
+    case = task.case
+    skip = case.start_h * HOUR_S / task.truth.step_s
+    if skip != int(skip) or not 0 <= skip < len(task.truth.g_per_kwh):
+        msg = f"hour {case.start_h:g} is no start of a slot of the intensity"
+        raise ConfigError(msg, hint="choose one within the trace, at a start of a slot", value=case.start_h)
+    truth = Truth(g_per_kwh=task.truth.g_per_kwh[int(skip) :], step_s=task.truth.step_s)
+    workload = Workload.of(task.trace, case.queues, tick_s=case.tick_s)
+    return simulate(case.policy, workload, truth, world=replace(case.world, tick_s=case.tick_s))
+
+
+def _run(task: _Task) -> Outcome:
+    # A log of a hundred thousand runs need not travel.
+    made = _outcome(task)
+    return replace(made, log=replace(made.log, **{name: getattr(made.log, name)[:0] for name in _COLUMNS}))
+
+
+_COLUMNS = ("job", "start_s", "stop_s", "vcpus", "machine", "left_s", "lost_s")
+
+
+def cases(
+    policies: Sequence[str],
+    *,
+    starts_h: Sequence[float] = (0.0,),
+    queues: Sequence[Queues] = (Queues(),),
+    worlds: Sequence[World] = (World(),),
+    tick_s: float = 0.0,
+) -> list[Case]:
+    """Return all combinations.
+
+    Parameters
+    ----------
+    policies : sequence of str
+        Published names; each counts once.
+    starts_h : sequence of float
+        Where in the intensity to begin [h].
+    queues : sequence of Queues
+        Limits and waits.
+    worlds : sequence of World
+        Machines and prices.
+    tick_s : float
+        As in `Case` [s].
+
+    Returns
+    -------
+    list of Case
+        The policies turn fastest.
+
+    Raises
+    ------
+    ConfigError
+        A policy is unknown, or there is none.
+    """
+    if not policies:
+        msg = "there is no policy to simulate"
+        raise ConfigError(msg, hint=f"name at least one of {', '.join(ONLINE)}")
+    names = list(dict.fromkeys(make_online(name).name for name in policies))
+    return [
+        Case(policy=name, start_h=start_h, queues=queue, world=world, tick_s=tick_s)
+        for start_h, queue, world, name in product(starts_h, queues, worlds, names)
+    ]
+
+
+def sweep(
+    trace: Trace, truth: Truth, wanted: Sequence[Case], *, executor: Executor | None = None
+) -> list[Result]:
+    """Simulate cases, and what the same jobs emit where nobody waits.
+
+    Parameters
+    ----------
+    trace : Trace
+        The jobs.
+    truth : Truth
+        The intensity from its first hour on.
+    wanted : sequence of Case
+        What to simulate.
+    executor : Executor, optional
+        Where; by default here. The results don't depend on it.
+
+    Returns
+    -------
+    list of Result
+        In the order of the cases.
+    """
+    bases = {case: replace(case, policy=BASELINE) for case in wanted}
+    todo = list(dict.fromkeys([*bases.values(), *wanted]))
+    done: dict[Case, Outcome] = {}
+    tasks = [_Task(trace, truth, case) for case in todo]
+    for index, outcome in (executor or SerialExecutor()).map_unordered(_run, tasks):
+        done[todo[index]] = outcome
+    return [
+        Result(
+            case=case,
+            baseline_g=done[bases[case]].metrics.carbon_g,
+            facts=asdict(done[case].metrics),
+            lengths=done[case].lengths,
+            oracle_forecast=done[case].oracle_forecast,
+        )
+        for case in wanted
+    ]

@@ -1,0 +1,132 @@
+"""``aicsched simulate``: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from aicsched.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Run: TypeAlias = "Callable[..., tuple[int, str, str]]"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "jobs.csv").write_text("arrival_time,length,cpus\n0,7000,1\n3600,1800,2\n7300,9000,1\n")
+    hours = [300, 400, 100, 250, 200, 350] * 12
+    rows = [f"{hour},{value}" for hour, value in enumerate(hours)]
+    (tmp_path / "grid.csv").write_text("hour,carbon_intensity_g_per_kwh\n" + "\n".join(rows) + "\n")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["simulate", "--jobs", "jobs.csv", "--carbon", "grid.csv", *arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+def as_json(result: tuple[int, str, str]) -> Any:
+    code, out, err = result
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_savings_come_with_what_they_depend_on(run: Run) -> None:
+    made = as_json(run("--policy", "lowest_window", "--json"))
+    (row,) = made["policies"]
+    assert row["policy"] == "lowest_window"
+    # The ratio is to no_wait though it wasn't asked for.
+    assert 0 < row["carbon_ratio"] < 1
+    assert row["completed_jobs"] == row["jobs"] == made["jobs"] == 3
+    assert row["slack_h"] == [6, 24]
+    assert row["capacity"] == {"on_demand_vcpus": None, "reserved_vcpus": 0}
+    assert (row["lengths"], row["forecast"], made["time_unit"]) == ("queue mean", "oracle", "s")
+    assert {"mean_wait_h", "cost", "carbon_g", "suspended_jobs", "peak_vcpus"} <= set(row)
+
+
+def test_policies_are_repeated_or_listed(run: Run) -> None:
+    ways = (
+        ("--policy", "no_wait", "--policy", "price", "--policy", "wait_awhile"),
+        ("--policy", "no_wait,price,wait-awhile,price"),
+        ("--policy", "no_wait", "price", "wait_awhile"),
+    )
+    texts = {run(*way, "--json")[1] for way in ways}
+    assert len(texts) == 1
+    names = [row["policy"] for row in json.loads(texts.pop())["policies"]]
+    assert names == ["no_wait", "price", "wait_awhile"]
+
+
+def test_processes_give_the_same_bytes_and_combinations_are_rows(run: Run) -> None:
+    arguments = ("--start-hour", "0,6", "--wait", "6x24,2x3", "--reserved", "0,2", "--json")
+    serial = run(*arguments, "--policy", "carbon_time,wait_awhile")
+    assert serial == run(*arguments, "--policy", "carbon_time,wait_awhile", "--processes", "2")
+    rows = as_json(serial)["policies"]
+    assert len(rows) == 16
+    assert {(row["start_hour"], *row["slack_h"], row["capacity"]["reserved_vcpus"]) for row in rows} == {
+        (start, *slack, size) for start in (0, 6) for slack in ((6, 24), (2, 3)) for size in (0, 2)
+    }
+
+
+def test_people_get_a_table(run: Run) -> None:
+    code, out, _ = run()
+    assert code == 0
+    for word in (
+        "no_wait",
+        "ecovisor_threshold",
+        "slack 6x24 h",
+        "Perfect forecasts",
+        "ticks of 5 s",
+        "true",
+    ):
+        assert word in out
+    _, out, _ = run("--reserved", "0,1", "--tick", "0")
+    assert "reserved" in out
+    assert "ticks" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--policy", "lowest_windw"], "did you mean lowest_window"),
+        (["--policy", ","], "at least one"),
+        (["--start-hour", "60"], "repeat it (--repeat-carbon)"),
+        (["--start-hour", "500"], "no start of a slot"),
+        (["--start-hour", "noon"], "no list of numbers"),
+        (["--wait", "6xx"], "no list of waits"),
+        (["--queue-limit", "5,2"], "limits"),
+        (["--column", "ci"], "no column 'ci'"),
+        (["--time-unit", "days"], "no unit of the times"),
+        (["--jobs", "absent.csv"], "absent.csv"),
+        (["--reserved", "-1"], "reserved_vcpus is -1"),
+        (["--dask", "tcp://127.0.0.1:1"], "Dask"),
+    ],
+)
+def test_bad_input_is_named(run: Run, arguments: list[str], words: str) -> None:
+    code, out, err = run(*arguments)
+    assert code in {2, 3}
+    assert words in err
+    assert not out
+
+
+def test_gaps_and_bad_jobs_are_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "grid.csv").write_text("hour,carbon_intensity_g_per_kwh\n0,100\n1,\n")
+    assert "no value in slot 1" in run()[2]
+    (tmp_path / "jobs.csv").write_text("arrival_time,length,cpus\n0,-5,1\n")
+    assert "row 2: length is -5" in run()[2]
+    (tmp_path / "jobs.csv").write_text("arrival_time,cpus\n0,1\n")
+    assert "no column 'length'" in run()[2]
+
+
+def test_a_short_trace_repeats_where_asked(run: Run) -> None:
+    rows = as_json(run("--start-hour", "60", "--repeat-carbon", "--policy", "no_wait", "--json"))["policies"]
+    assert rows[0]["carbon_ratio"] == 1
