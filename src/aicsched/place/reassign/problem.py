@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reassignment", "build_reassignment"]
 
-# Costs are summed in 64 bits; half of the range is left for differences.
-_MOST: Final = 2**62
+# Costs are summed in 64 bits; the rest of the range is left for fines and differences.
+_MOST: Final = 2**60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,7 +138,7 @@ def _refuse_overflow(problem: Reassignment) -> None:
     most += weights[2] * processes * int(problem.machine_move_cost.max(initial=0))
     most = max([most, *(n + r for n, r in zip(needs, rooms, strict=True))])
     if most >= _MOST:
-        msg = f"costs could reach {most:.3g} on {machines} machines, above 2^62"
+        msg = f"costs could reach {most:.3g} on {machines} machines, above 2^60"
         raise InputError(msg, hint="use larger units or smaller weights", value=most)
 
 
@@ -158,7 +158,7 @@ def build_reassignment(  # noqa: PLR0913 - one a column
     min_locations: ArrayLike | None = None,
     dependencies: ArrayLike = (),
     balance: ArrayLike = (),
-    move_weights: tuple[int, int, int] = (1, 1, 1),
+    move_weights: tuple[int, int, int] = (1, 0, 1),
 ) -> Reassignment:
     """Check arrays of whole numbers, and lay them out as a problem.
 
