@@ -48,6 +48,12 @@ class World:
         How often work on spot machines is saved; 0 means never, and all is lost [s].
     seed : int
         Of the losses.
+    cap_vcpus : float or tuple of float
+        How many threads may be busy at once, whatever they are: one number, or one a slot of the
+        intensity, whose last holds on. What has no room waits, even beyond its wait.
+    outages : tuple of tuple of float, float
+        From when to when the whole site is lost. What runs then loses what it hasn't saved, and goes
+        on afterwards [s].
     costs : Costs
         Prices and power.
 
@@ -65,14 +71,44 @@ class World:
     spot_loss_per_h: float = 0.0
     checkpoint_s: float = 0.0
     seed: int = 0
+    cap_vcpus: float | tuple[float, ...] = np.inf
+    outages: tuple[tuple[float, float], ...] = ()
     costs: Costs = field(default_factory=Costs)
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name != "costs" and not 0 <= value < np.inf:
+            if isinstance(value, int | float) and item.name != "cap_vcpus" and not 0 <= value < np.inf:
                 msg = f"{item.name} is {value:g}"
                 raise ConfigError(msg, hint="give a number, 0 or more", value=value)
+        caps = self.cap_vcpus if isinstance(self.cap_vcpus, tuple) else (self.cap_vcpus,)
+        if not caps or not all(cap >= 0 for cap in caps):
+            msg = f"cap_vcpus is {self.cap_vcpus}"
+            raise ConfigError(msg, hint="give a number, 0 or more, or one a slot", value=self.cap_vcpus)
+        if not all(0 <= start < stop < np.inf for start, stop in self.outages):
+            msg = f"an outage in {self.outages} has no beginning before its end"
+            raise ConfigError(msg, hint="give pairs of seconds", value=self.outages)
+
+    @property
+    def capped(self) -> bool:
+        """There is a hard cap."""
+        return isinstance(self.cap_vcpus, tuple) or self.cap_vcpus < np.inf
+
+    def cap_at(self, slot: int) -> float:
+        """Return the hard cap in a slot.
+
+        Parameters
+        ----------
+        slot : int
+            Its number.
+
+        Returns
+        -------
+        float
+            Threads.
+        """
+        caps = self.cap_vcpus
+        return caps[min(slot, len(caps) - 1)] if isinstance(caps, tuple) else caps
 
 
 def plan_batch(policy: ArrivalPolicy, workload: Workload, vintages: Vintages) -> RunPlans:

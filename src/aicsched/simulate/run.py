@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from aicsched.errors import ConfigError
 from aicsched.place.online.protocol import ArrivalPolicy
 from aicsched.place.online.registry import make_online
+from aicsched.place.online.rooms import Capped
 from aicsched.place.online.view import Vintages
 from aicsched.simulate.engine import World, carry_out, plan_batch, refuse_short
+from aicsched.simulate.events import EventEngine
 from aicsched.simulate.log import measure
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def simulate(
     *,
     vintages: Vintages | None = None,
     world: World | None = None,
+    by_events: bool = False,
 ) -> Outcome:
     """Run a policy over a workload.
 
@@ -68,18 +71,25 @@ def simulate(
         What was foreseen when; by default the truth, which is an oracle's forecast.
     world : World, optional
         Machines, prices and what goes wrong.
+    by_events : bool
+        Go event by event where arrays would do, too; the outcome is the same.
 
     Returns
     -------
     Outcome
         The log and its numbers.
 
+    Notes
+    -----
+    Policies that plan on arrival are simulated on arrays, unless there is a cap or an
+    outage. A policy that suffers from a cap is kept off full slots (`Capped`).
+
     Raises
     ------
     SignalGap
         The intensity ends before the jobs do.
     ConfigError
-        The policy is unknown, or can't be simulated.
+        The policy is unknown, or ticks are asked for where events decide.
 
     Examples
     --------
@@ -94,17 +104,25 @@ def simulate(
     world = world or World()
     chosen = make_online(policy) if isinstance(policy, str) else policy
     known = vintages or Vintages.perfect(truth.g_per_kwh, step_s=truth.step_s)
-    if not isinstance(chosen, ArrivalPolicy):
-        msg = f"the policy '{chosen.name}' does not plan on arrival"
-        raise ConfigError(msg, hint="make it an ArrivalPolicy", value=chosen.name)
     jobs = workload.pending
     refuse_short(truth, float((jobs.arrival_s + jobs.max_wait_s + workload.length_s).max()))
-    log = carry_out(plan_batch(chosen, workload, known), workload, world)
+    if isinstance(chosen, ArrivalPolicy) and not (by_events or world.capped or world.outages):
+        log = carry_out(plan_batch(chosen, workload, known), workload, world)
+    else:
+        _refuse_ticks(world)
+        decider = Capped(chosen) if isinstance(chosen, ArrivalPolicy) and world.capped else chosen
+        log = EventEngine(decider, workload, truth, known, world).go()
     refuse_short(truth, float(log.stop_s.max(initial=0.0)))
     return Outcome(
         policy=chosen.name,
         metrics=measure(log, workload, truth, world.costs, reserved_vcpus=world.reserved_vcpus),
         log=log,
-        lengths=chosen.lengths,
+        lengths=getattr(chosen, "lengths", "unused"),
         oracle_forecast=known.oracle,
     )
+
+
+def _refuse_ticks(world: World) -> None:
+    if world.tick_s > 0 and world.reserved_vcpus > 0:
+        msg = "caps, outages and rolling decisions with reserved machines don't go by ticks"
+        raise ConfigError(msg, hint="use --tick 0", value=world.tick_s)

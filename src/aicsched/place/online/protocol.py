@@ -63,8 +63,10 @@ class Action:
 class OnlinePolicy(Protocol):
     """A policy that decides by what is known.
 
-    ``decide`` is called when jobs arrive, at every start of a slot, and whenever a
-    machine is lost or comes free, with the time and a view of that time.
+    ``decide`` is called with the time and a view of that time when jobs arrive and when
+    a site is lost or back; where the class says ``rolling = True``, at every start of a
+    slot and end of a run, too. A start of a job that is planned and has not begun
+    replaces its plan; a resumption or a scaling replaces that of one that has.
     """
 
     name: ClassVar[str]
