@@ -22,6 +22,7 @@ REGISTRY = {
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
     "failover": "benchmarks.failover",
+    "simulate": "benchmarks.simulate",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"

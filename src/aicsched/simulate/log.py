@@ -22,6 +22,7 @@ __all__ = ["Costs", "Machine", "Metrics", "RunLog", "measure"]
 
 # Two runs nearer than this are one; a job this late is on time.
 INSTANT_S: Final = 1e-3
+MOMENT_S: Final = 1e-6
 
 
 class Machine(IntEnum):
@@ -110,7 +111,8 @@ class RunLog:
             NaN where it never was [s].
         """
         finish = np.full(len(self.left_s), np.nan)
-        np.fmax.at(finish, self.job, self.stop_s)
+        # Rows are in the order of time within a job: the last one stays.
+        finish[self.job] = self.stop_s
         finish[self.left_s > INSTANT_S] = np.nan
         return finish
 
@@ -182,17 +184,18 @@ class Metrics:
 
 
 def _peak(log: RunLog) -> float:
-    times = np.concatenate([log.stop_s, log.start_s])
+    # At one time machines are given back before others are taken: a start counts a moment later.
     change = np.concatenate([-log.vcpus, log.vcpus])
-    # At one time machines are given back before others are taken.
-    order = np.lexsort((change, times))
+    order = np.argsort(np.concatenate([log.stop_s, log.start_s + MOMENT_S]))
     return float(np.cumsum(change[order]).max(initial=0.0))
 
 
 def _suspensions(log: RunLog) -> tuple[int, int]:
     follows = log.job[1:] == log.job[:-1]
     apart = follows & (log.start_s[1:] - log.stop_s[:-1] > INSTANT_S)
-    return len(np.unique(log.job[1:][apart])), int(apart.sum())
+    jobs = np.zeros(len(log.left_s), dtype=np.bool_)
+    jobs[log.job[1:][apart]] = True
+    return int(jobs.sum()), int(apart.sum())
 
 
 def measure(log: RunLog, workload: Workload, truth: Truth, costs: Costs, *, reserved_vcpus: float) -> Metrics:

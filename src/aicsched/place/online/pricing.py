@@ -24,9 +24,10 @@ class Price(CheapestStart):
     """Run now if and only if grams now are less than grams and price of the best later start.
 
     The grams are those of a job of its queue's mean length; each hour of waiting has a
-    price. Of all plans of equal mean wait, one price for all jobs gives the one of
-    least expected grams (it is the multiplier of the wait), which a ratio per job, as
-    in Carbon-Time, does not: large jobs wait longer here, and small ones hardly.
+    price. Of all ways to start jobs once with equal mean wait, one price for all jobs
+    gives the one of least expected grams (it is the multiplier of the wait), which a
+    ratio per job, as in Carbon-Time, does not: large jobs wait longer here, and small
+    ones hardly.
 
     Parameters
     ----------
