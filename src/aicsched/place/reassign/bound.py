@@ -140,6 +140,54 @@ class _Relaxed:
         return total
 
 
+class _Entries:
+    """The limits of a linear program, collected a kind at a time."""
+
+    def __init__(self) -> None:
+        self.rows: list[Whole] = []
+        self.columns: list[Whole] = []
+        self.values: list[Whole] = []
+        self.limits: list[Whole] = []
+        self.count = 0
+
+    def put(self, rows: Whole, columns: Whole, values: Whole) -> None:
+        """Add entries of the limits that come next."""
+        self.rows.append(self.count + rows)
+        self.columns.append(columns)
+        self.values.append(values)
+
+    def close(self, limits: Whole) -> None:
+        """Say what the limits of the entries since the last call are."""
+        self.limits.append(limits)
+        self.count += len(limits)
+
+
+def _limits(relaxed: _Relaxed, process: Whole, machine: Whole) -> tuple[_Entries, Whole]:
+    """List load, room, balance and place limits, and the places; columns: pairs, overloads, imbalances."""
+    problem, found = relaxed.problem, _Entries()
+    (m, r), columns, need = problem.capacity.shape, np.arange(len(process)), problem.need[process]
+    cells, every, machines = (
+        (machine[:, None] * r + np.arange(r)).ravel(),
+        np.repeat(columns, r),
+        np.arange(m),
+    )
+    found.put(cells, every, need.ravel())
+    found.put(np.arange(m * r), len(columns) + np.arange(m * r), np.full(m * r, -1))
+    found.close(problem.safety_capacity.ravel())
+    counted = (~problem.transient | (machine != problem.home[process])[:, None]).ravel()
+    found.put(cells[counted], every[counted], need.ravel()[counted])
+    found.close(relaxed.room.ravel())
+    for row, (first, second, target, _) in enumerate(relaxed.balances):
+        found.put(machine, columns, need[:, second] - target * need[:, first])
+        found.put(machines, len(columns) + m * r + row * m + machines, np.full(m, -1))
+        found.close(problem.capacity[:, second] - target * problem.capacity[:, first])
+    shared = np.bincount(problem.service)[problem.service[process]] > 1
+    places, place = np.unique(problem.service[process[shared]] * m + machine[shared], return_inverse=True)
+    found.put(place, columns[shared], np.ones(len(place), dtype=np.int64))
+    found.close(np.ones(len(places), dtype=np.int64))
+    return found, places
+
+
 def _duals(relaxed: _Relaxed) -> tuple[Numbers, Numbers, Numbers, Numbers] | None:
     """Solve the linear relaxation, and return its prices (None if the solver gave up)."""
     # Both imports take a moment that most calls don't need.
@@ -149,52 +197,29 @@ def _duals(relaxed: _Relaxed) -> tuple[Numbers, Numbers, Numbers, Numbers] | Non
     problem = relaxed.problem
     (m, r), b = problem.capacity.shape, len(relaxed.balances)
     process, machine = np.nonzero(relaxed.open)
-    columns, need = np.arange(len(process)), problem.need[process]
-    away = machine != problem.home[process]
-    cells = (machine[:, None] * r + np.arange(r)).ravel()
-    every, slack = np.repeat(columns, r), len(columns) + np.arange(m * r)
-    counted = (~problem.transient | away[:, None]).ravel()
-    shared = np.bincount(problem.service)[problem.service[process]] > 1
-    places, place = np.unique(problem.service[process[shared]] * m + machine[shared], return_inverse=True)
-    low = 2 * m * r
-    rows = [cells, np.arange(m * r), m * r + cells[counted]]
-    cols = [every, slack, every[counted]]
-    data = [need.ravel(), np.full(m * r, -1), need.ravel()[counted]]
-    limits = [problem.safety_capacity.ravel(), relaxed.room.ravel()]
-    for row, (first, second, target, _) in enumerate(relaxed.balances):
-        own = low + row * m + np.arange(m)
-        rows += [low + row * m + machine, own]
-        cols += [columns, len(columns) + m * r + row * m + np.arange(m)]
-        data += [need[:, second] - target * need[:, first], np.full(m, -1)]
-        limits.append(problem.capacity[:, second] - target * problem.capacity[:, first])
-    rows.append(low + b * m + place)
-    cols.append(columns[shared])
-    data.append(np.ones(len(place), dtype=np.int64))
-    limits.append(np.ones(len(places), dtype=np.int64))
-    price = np.where(away, relaxed.fares[process] + relaxed.travel[problem.home[process], machine], 0)
+    limits, places = _limits(relaxed, process, machine)
+    home = problem.home[process]
+    price = np.where(machine != home, relaxed.fares[process] + relaxed.travel[home, machine], 0)
     cost = np.concatenate([price, np.tile(problem.load_weight, m), np.repeat(problem.balance[:, 3], m)])
-    right = np.concatenate(limits).astype(np.float64)
-    table = coo_array(
-        (np.concatenate(data).astype(np.float64), (np.concatenate(rows), np.concatenate(cols))),
-        shape=(len(right), len(cost)),
-    ).tocsr()
-    once = coo_array((np.ones(len(columns)), (process, columns)), shape=(len(problem.home), len(cost)))
+    entries = np.concatenate(limits.values).astype(np.float64)
+    where = (np.concatenate(limits.rows), np.concatenate(limits.columns))
+    table = coo_array((entries, where), shape=(limits.count, len(cost))).tocsr()
+    where = (process, np.arange(len(process)))
+    once = coo_array((np.ones(len(process)), where), shape=(len(problem.home), len(cost))).tocsr()
     # Rows and costs are brought near 1, where the solver's tolerances make sense.
     size = np.maximum(abs(table).max(axis=1).toarray().ravel(), 1.0)
     worth = max(float(cost.max(initial=0)), 1.0) * float(size.max())
     table.data /= np.repeat(size, np.diff(table.indptr))
+    right, ones = np.concatenate(limits.limits) / size, np.ones(len(problem.home))
     minimise: Any = linprog  # its stubs know no sparse arrays
-    solved = minimise(
-        cost / worth, A_ub=table, b_ub=right / size, A_eq=once.tocsr(), b_eq=np.ones(len(problem.home)),
-        method="highs-ipm",
-    )  # fmt: skip
+    solved = minimise(cost / worth, A_ub=table, b_ub=right, A_eq=once, b_eq=ones, method="highs-ipm")
     if solved.status != 0:
         return None
-    found = -np.asarray(solved.ineqlin.marginals) / size * worth
+    found, low = -np.asarray(solved.ineqlin.marginals) / size * worth, 2 * m * r
     toll = relaxed.no_tolls.astype(np.float64)
     toll.ravel()[places] = found[low + b * m :]
-    balance = found[low : low + b * m].reshape(b, m)
-    return found[: m * r].reshape(m, r), found[m * r : low].reshape(m, r), balance, toll
+    load, room = found[:low].reshape(2, m, r)
+    return load, room, found[low : low + b * m].reshape(b, m), toll
 
 
 def lower_bound(problem: Reassignment, *, cost: int | None = None, relax: bool | None = None) -> PriceBound:
