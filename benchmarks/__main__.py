@@ -21,6 +21,7 @@ REGISTRY = {
     "panel": "benchmarks.panel_online",
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
+    "reassign": "benchmarks.reassign",
     "failover": "benchmarks.failover",
     "simulate": "benchmarks.simulate",
     "extender": "benchmarks.extender_latency",
