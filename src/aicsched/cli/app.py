@@ -17,6 +17,7 @@ import typer
 from aicsched import __version__
 from aicsched.cli import (
     backtest,
+    capacity,
     config,
     demo,
     forecast,
@@ -50,6 +51,7 @@ app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("simulate")(simulate.simulate)
 app.add_typer(score.app, name="score")
+app.add_typer(capacity.app, name="capacity")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")
 app.command("serve")(serve.serve)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
+    from aicsched.domain.service import Service
     from aicsched.domain.telemetry import Telemetry
     from aicsched.forecast.base import Covariates
     from aicsched.signals.base import CarbonSource
@@ -31,6 +32,7 @@ __all__ = [
     "open_carbon",
     "open_covariates",
     "open_fleet",
+    "open_services",
     "open_telemetry",
     "planning_time",
     "zone_forecasts",
@@ -286,6 +288,38 @@ def zone_forecasts(
         slots = horizon_h * HOUR_S // item.slots.step_s
         made |= forecast_zones({zone: item}, at_s=issue_s, horizon=slots, model=model, covariates=covariates)
     return series, made
+
+
+def open_services(path: Path | None, fleet: Fleet) -> tuple[Service, ...]:
+    """Read the user's services, or make the sample's for a sample fleet.
+
+    Parameters
+    ----------
+    path : Path or None
+        A file of services.
+    fleet : Fleet
+        Where they are to run.
+
+    Returns
+    -------
+    tuple of Service
+        At least one.
+
+    Raises
+    ------
+    InputError
+        The file can't be used, or a real fleet comes without one.
+    """
+    if path is not None:
+        from aicsched.fleet.services_file import read_services
+
+        return read_services(path)
+    if not fleet.synthetic:
+        msg = "no services were given for this fleet"
+        raise InputError(msg, hint="add --services FILE (see `aicsched schema services`)")
+    from aicsched.fleet.sample_services import sample_services
+
+    return sample_services(fleet)
 
 
 def open_telemetry(path: str | None, fleet: Fleet) -> Telemetry:

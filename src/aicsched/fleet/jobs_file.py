@@ -20,21 +20,40 @@ if TYPE_CHECKING:
 
     from aicsched.domain.fleet import Fleet
 
-__all__ = ["check_jobs", "jobs_to_csv", "read_jobs"]
+__all__ = ["check_jobs", "jobs_to_csv", "object_rows", "read_jobs"]
 
 
 def _job(cells: dict[str, Any]) -> Job:
     return Job(release_s=cells.pop("release"), deadline_s=cells.pop("deadline"), **cells)
 
 
-def _objects(rows: Any, file: Path) -> list[dict[str, Any]]:  # noqa: ANN401 - any document
+def _objects(rows: Any, file: Path, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - any document
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        msg = f"'{file.name}' is no list of jobs"
-        raise InputError(msg, hint="give objects, see `aicsched schema jobs`", value=str(file))
+        msg = f"'{file.name}' is no list of {name}"
+        raise InputError(msg, hint=f"give objects, see `aicsched schema {name}`", value=str(file))
     return rows
 
 
-def _rows(file: Path) -> tuple[list[dict[str, Any]], int]:
+def object_rows(file: Path, name: str) -> tuple[list[dict[str, Any]], int]:
+    """Read the rows of a table, whatever the format.
+
+    Parameters
+    ----------
+    file : Path
+        CSV, parquet, JSON or JSON lines.
+    name : str
+        What the rows are: the key of a JSON object, and the schema's name.
+
+    Returns
+    -------
+    tuple of list of dict, int
+        Cells by column, and the number of the first row.
+
+    Raises
+    ------
+    InputError
+        The file can't be read, or is no table.
+    """
     if file.suffix == ".jsonl":
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -42,11 +61,11 @@ def _rows(file: Path) -> tuple[list[dict[str, Any]], int]:
         except (OSError, ValueError, RecursionError) as error:
             msg = f"'{file}' is no file of JSON lines ({error})"
             raise InputError(msg, hint="write one object a line", value=str(file)) from error
-        return _objects(rows, file), 1
+        return _objects(rows, file, name), 1
     if file.suffix == ".json":
         document = read_json(file)
-        rows = document.get("jobs") if isinstance(document, dict) else document
-        return _objects(rows, file), 1
+        rows = document.get(name) if isinstance(document, dict) else document
+        return _objects(rows, file, name), 1
     return table_rows(file), 2
 
 
@@ -70,7 +89,7 @@ def read_jobs(path: str | Path) -> tuple[Job, ...]:
         appears twice; all wrong rows are told at once.
     """
     file = Path(path)
-    rows, first_row = _rows(file)
+    rows, first_row = object_rows(file, "jobs")
     if not rows:
         msg = f"'{file}' holds no jobs"
         raise InputError(msg, hint="give at least one", value=str(file))

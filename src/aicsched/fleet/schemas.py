@@ -12,7 +12,7 @@ from aicsched.domain.signal_schemas import CARBON, TELEMETRY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BACKENDS", "FLEET", "JOBS", "NODES", "REGIONS", "SCHEMAS", "as_dict", "render"]
+__all__ = ["BACKENDS", "FLEET", "JOBS", "NODES", "REGIONS", "SCHEMAS", "SERVICES", "as_dict", "render"]
 
 JOBS: Final = Schema(
     name="jobs",
@@ -75,6 +75,61 @@ JOBS: Final = Schema(
             type="list",
             doc="jobs that must have ended before it starts, separated by ;",
             example="extract-1;clean-1",
+        ),
+    ),
+)
+
+SERVICES: Final = Schema(
+    name="services",
+    doc="Always-on services: CSV, parquet, JSON (a list of objects) or JSON lines.",
+    columns=(
+        Column(name="service_id", type="text", doc="unique name", example="shop", required=True),
+        Column(
+            name="vcpus",
+            type="number",
+            doc="hardware threads it needs at its peak",
+            example="48",
+            required=True,
+        ),
+        Column(
+            name="home_region", type="text", doc="where its users are nearest", example="north", required=True
+        ),
+        Column(
+            name="allowed_regions",
+            type="list",
+            doc="where it may run, separated by ; (empty: anywhere within its latency)",
+            example="north;central;isles",
+        ),
+        Column(
+            name="latency_limit_ms",
+            type="number",
+            doc="longest round trip from home to where it runs [ms] (default none)",
+            example="60",
+        ),
+        Column(
+            name="hourly_share",
+            type="list",
+            doc="share of vcpus each hour from 00:00 UTC: 24 values, or 168 from Monday on (default 1)",
+            example=";".join(["0.5"] * 8 + ["1"] * 12 + ["0.7"] * 4),
+        ),
+        Column(name="vcpus_per_pod", type="number", doc="threads of one pod (default 1)", example="2"),
+        Column(
+            name="data_gb",
+            type="number",
+            doc="state to restore where it starts anew [GB] (default 0: a replica stands ready)",
+            example="20",
+        ),
+        Column(
+            name="replication_lag_s",
+            type="number",
+            doc="how far its replica lies behind [s] (default unknown)",
+            example="15",
+        ),
+        Column(
+            name="priority",
+            type="integer",
+            doc="higher goes first where not all fits (default 0)",
+            example="0",
         ),
     ),
 )
@@ -237,7 +292,7 @@ FLEET: Final = Schema(
 )
 
 SCHEMAS: Final = MappingProxyType(
-    {item.name: item for item in (JOBS, FLEET, REGIONS, NODES, BACKENDS, CARBON, TELEMETRY)}
+    {item.name: item for item in (JOBS, SERVICES, FLEET, REGIONS, NODES, BACKENDS, CARBON, TELEMETRY)}
 )
 
 

@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from aicsched.domain.service import Service
     from aicsched.slots import SlotGrid
 
-__all__ = ["FailoverProblem", "build_failover", "idle_w_per_vcpu", "round_trip_ms", "service_capacity"]
+__all__ = [
+    "FailoverProblem",
+    "build_failover",
+    "idle_w_per_vcpu",
+    "places_of",
+    "round_trip_ms",
+    "service_capacity",
+]
 
 _SHOWN: Final = 5
 _EARTH_KM: Final = 6371.0
@@ -273,8 +280,28 @@ def round_trip_ms(one: Region, other: Region) -> float:
     return 2 * _EARTH_KM * 2 * math.asin(min(1.0, math.sqrt(square))) / _KM_PER_MS
 
 
-def _places(service: Service, fleet: Fleet, room: Mapping[str, float]) -> list[int]:
-    """Return the indices of the regions where a service may run."""
+def places_of(service: Service, fleet: Fleet, capacity_vcpus: Mapping[str, float]) -> list[int]:
+    """Return the regions where a service may run.
+
+    Parameters
+    ----------
+    service : Service
+        With its allowed regions and latency limit.
+    fleet : Fleet
+        Regions, with coordinates where a limit needs them.
+    capacity_vcpus : mapping of str to float
+        A region without capacity is none.
+
+    Returns
+    -------
+    list of int
+        Indices, rising; possibly none.
+
+    Raises
+    ------
+    InputError
+        A region doesn't exist, or has no coordinates where a limit needs them.
+    """
     names = [region.name for region in fleet.regions]
     for name in (service.home_region, *service.allowed_regions):
         if name not in names:
@@ -283,7 +310,8 @@ def _places(service: Service, fleet: Fleet, room: Mapping[str, float]) -> list[i
     home = fleet.region(service.home_region)
     found: list[int] = []
     for index, region in enumerate(fleet.regions):
-        if (service.allowed_regions and region.name not in service.allowed_regions) or not room[region.name]:
+        refused = bool(service.allowed_regions) and region.name not in service.allowed_regions
+        if refused or not capacity_vcpus[region.name]:
             continue
         if math.isfinite(service.latency_limit_ms):
             away_ms = round_trip_ms(home, region)
@@ -294,11 +322,17 @@ def _places(service: Service, fleet: Fleet, room: Mapping[str, float]) -> list[i
             if away_ms > service.latency_limit_ms:
                 continue
         found.append(index)
-    if not found:
-        msg = f"service '{service.service_id}' may run in no region within {service.latency_limit_ms:g} ms"
-        names_of = ("allowed_regions", "latency")
-        raise Infeasible(msg, constraints=names_of, hint="allow more", value=service.service_id)
     return found
+
+
+def _refuse_homeless(services: Sequence[Service], places: Sequence[list[int]]) -> None:
+    for service, found in zip(services, places, strict=True):
+        if not found:
+            msg = (
+                f"service '{service.service_id}' may run in no region within {service.latency_limit_ms:g} ms"
+            )
+            names = ("allowed_regions", "latency")
+            raise Infeasible(msg, constraints=names, hint="allow more", value=service.service_id)
 
 
 def _intensity(fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid) -> NDArray[np.float64]:
@@ -321,7 +355,7 @@ def _intensity(fleet: Fleet, forecasts: Mapping[str, Forecast], slots: SlotGrid)
 def build_failover(
     services: Sequence[Service],
     fleet: Fleet,
-    forecasts: Mapping[str, Forecast],
+    forecasts: Mapping[str, Forecast] | None,
     slots: SlotGrid,
     *,
     capacity_vcpus: Mapping[str, float] | None = None,
@@ -335,8 +369,9 @@ def build_failover(
         Always-on work.
     fleet : Fleet
         Regions with their failure groups.
-    forecasts : mapping of str to Forecast
-        Per grid zone, all of one kind, covering `slots`.
+    forecasts : mapping of str to Forecast or None
+        Per grid zone, all of one kind, covering `slots`; None where grams don't matter, as for
+        `least_fill`: then every grid counts as equally clean.
     slots : SlotGrid
         Over which emissions are averaged, weighted by each service's demand.
     capacity_vcpus : mapping of str to float, optional
@@ -365,12 +400,15 @@ def build_failover(
     room = service_capacity(fleet) | dict(capacity_vcpus or {})
     extra = dict.fromkeys(room, 0.0) | dict(extra_g_per_vcpu_h or {})
     idle_w = idle_w_per_vcpu(fleet)
-    g_per_kwh = _intensity(fleet, forecasts, slots)
+    g_per_kwh = np.ones((len(fleet.regions), len(slots)))
+    if forecasts is not None:
+        g_per_kwh = _intensity(fleet, forecasts, slots)
     names = [region.failure_group or region.name for region in fleet.regions]
     groups = tuple(dict.fromkeys(names))
     busy_w = np.array([region.power_w_per_vcpu * region.pue for region in fleet.regions])
     spare_w = np.array([idle_w[region.name] * region.pue for region in fleet.regions])
-    places = [_places(service, fleet, room) for service in services]
+    places = [places_of(service, fleet, room) for service in services]
+    _refuse_homeless(services, places)
     width = max((len(item) for item in places), default=0)
     allowed = np.full((len(services), max(2, width)), -1, dtype=np.int64)
     use_g = np.zeros(allowed.shape)
