@@ -1,0 +1,264 @@
+"""From nodes and pods to the arrays of the kernel: equal pods become one shape, rules become counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from aicsched.place.nodes.kernels import layout as at
+from aicsched.place.nodes.problem import NO_GANG, WHOLE_GPU
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from aicsched.place.nodes.problem import Nodes, Pods, Requirements
+
+    Integers = NDArray[np.int64]
+    Rules = tuple[NDArray[np.int64], ...]
+
+__all__ = [
+    "Shapes",
+    "alike",
+    "arrivals_of",
+    "eligible_nodes",
+    "models_of",
+    "rules_of",
+    "shapes_of",
+    "tags_of",
+]
+
+NODE_TOPOLOGY: Final = "node"
+_MOST_KEYS: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shapes:
+    """Pods that can't be told apart, once each: a size with requirements.
+
+    Parameters
+    ----------
+    sizes : ndarray of int64, shape (Z, 5)
+        CPU, memory, GPUs, milli of each, and the tag by which pods cluster: 0 shared, else GPUs.
+    size : ndarray of int64, shape (S,)
+        Of each shape.
+    requirement : ndarray of int64, shape (S,)
+        Kind of requirements of each shape.
+    of_pod : ndarray of int64, shape (P,)
+        The shape of each pod.
+    """
+
+    sizes: Integers
+    size: Integers
+    requirement: Integers
+    of_pod: Integers
+
+
+def shapes_of(pods: Pods) -> Shapes:
+    """Find the distinct sizes and shapes of pods.
+
+    Parameters
+    ----------
+    pods : Pods
+        The pods.
+
+    Returns
+    -------
+    Shapes
+        In rising order of their columns.
+    """
+    tag = np.where(pods.gpu_milli == WHOLE_GPU, pods.num_gpu, 0)
+    rows = np.stack([pods.cpu_milli, pods.memory_mib, pods.num_gpu, pods.gpu_milli, tag], axis=1)
+    first_size, size_of_pod = alike(rows)
+    both = np.stack([size_of_pod, pods.requirement], axis=1)
+    first, of_pod = alike(both)
+    return Shapes(rows[first_size], both[first, 0], both[first, 1], of_pod)
+
+
+def alike(rows: Integers) -> tuple[Integers, Integers]:
+    """Group equal rows.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n, c)
+        None is negative.
+
+    Returns
+    -------
+    tuple of ndarray
+        The first row of each group, in rising order of columns, and the group of each row.
+    """
+    key = np.zeros(len(rows), dtype=np.int64)
+    groups = 1
+    for column in rows.T:
+        width = int(column.max(initial=0)) + 1
+        if groups * width >= _MOST_KEYS:
+            # Too wide for one number: ranks so far take less.
+            key = np.unique(key, return_inverse=True)[1].reshape(-1).astype(np.int64)
+            groups = len(rows)
+        key = key * width + column
+        groups *= width
+    _, first, of_row = np.unique(key, return_index=True, return_inverse=True)
+    return first.astype(np.int64), of_row.reshape(-1).astype(np.int64)
+
+
+def models_of(nodes: Nodes) -> tuple[str, ...]:
+    """Return the GPU models there are.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The machines.
+
+    Returns
+    -------
+    tuple of str
+        Sorted.
+    """
+    return tuple(sorted({name for name in nodes.gpu_model if name}))
+
+
+def tags_of(nodes: Nodes) -> int:
+    """Return how many tags pods can have on these nodes: shared, and each number of whole GPUs."""
+    return 1 + int(nodes.gpus.max(initial=0))
+
+
+def _may_run(need: Requirements, nodes: Nodes) -> NDArray[np.bool_]:
+    able = np.ones(len(nodes), dtype=np.bool_)
+    if need.gpu_models:
+        able &= np.array([name in need.gpu_models for name in nodes.gpu_model], bool)
+    able &= np.array([not taints or taints <= need.tolerations for taints in nodes.taints], bool)
+    for key, values in need.node_labels:
+        able &= np.array([labels.get(key) in values for labels in nodes.labels], bool)
+    return able
+
+
+def eligible_nodes(shapes: Shapes, nodes: Nodes, requirements: Sequence[Requirements]) -> NDArray[np.uint8]:
+    """Tell where each shape may run, whatever is free: models, taints, labels and size.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Of the pods.
+    nodes : Nodes
+        The machines.
+    requirements : sequence of Requirements
+        Kinds of them.
+
+    Returns
+    -------
+    ndarray of uint8, shape (S, N)
+        1 where it may.
+    """
+    by_kind = np.array([_may_run(need, nodes) for need in requirements]).reshape(
+        len(requirements), len(nodes)
+    )
+    cpu, memory, number = (shapes.sizes[shapes.size, column, None] for column in range(3))
+    large = (nodes.cpu_milli >= cpu) & (nodes.memory_mib >= memory) & (nodes.gpus >= number)
+    return (by_kind[shapes.requirement] & large).astype(np.uint8)
+
+
+def _domains(nodes: Nodes, topologies: Sequence[str]) -> Integers:
+    made = np.full((len(topologies), len(nodes)), -1, dtype=np.int64)
+    for row, topology in enumerate(topologies):
+        if topology == NODE_TOPOLOGY:
+            made[row] = np.arange(len(nodes))
+            continue
+        values = [labels.get(topology) for labels in nodes.labels]
+        index = {
+            value: place
+            for place, value in enumerate(sorted({value for value in values if value is not None}))
+        }
+        made[row] = [-1 if value is None else index[value] for value in values]
+    return made
+
+
+def rules_of(
+    shapes: Shapes, nodes: Nodes, requirements: Sequence[Requirements], eligible: NDArray[np.uint8]
+) -> tuple[Rules, NDArray[np.int64]]:
+    """Lay out who must or mustn't be beside whom.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Of the pods.
+    nodes : Nodes
+        The machines.
+    requirements : sequence of Requirements
+        Kinds of them.
+    eligible : ndarray
+        Of `eligible_nodes`: a spread counts domains where the pod may run.
+
+    Returns
+    -------
+    tuple
+        The kernel's rules (row starts by shape; rows of kind, name, topology, skew and whether the pod
+        bears the name; name starts by shape; names; domain of each node by topology; which domains a row
+        counts), and the tallies, all 0: (pods there, pods there that refuse) × names × topologies × domains.
+    """
+    asked = [
+        [(at.ANTI_AFFINITY, name, topology, 0) for name, topology in need.anti_affinity]
+        + [(at.AFFINITY, name, topology, 0) for name, topology in need.affinity]
+        + [(at.SPREAD, name, topology, skew) for name, topology, skew in need.spread]
+        for need in requirements
+    ]
+    # Only names that a rule asks about are counted.
+    names = {name: place for place, name in enumerate(sorted({row[1] for rows in asked for row in rows}))}
+    topologies = sorted({row[2] for rows in asked for row in rows})
+    domains = _domains(nodes, topologies)
+    borne = [sorted(names[name] for name in need.labels if name in names) for need in requirements]
+    kinds = shapes.requirement.tolist()
+    rows = [
+        (kind, names[name], topologies.index(topology), skew, int(names[name] in borne[need]))
+        for need in kinds
+        for kind, name, topology, skew in asked[need]
+    ]
+    width = int(domains.max(initial=0)) + 1
+    counted = np.zeros((len(rows), width), dtype=np.uint8)
+    row = 0
+    for shape, need in enumerate(kinds):
+        for _ in asked[need]:
+            there = domains[rows[row][2]][eligible[shape] > 0]
+            counted[row, there[there >= 0]] = 1
+            row += 1
+    rules = (
+        np.cumsum([0, *(len(asked[need]) for need in kinds)]).astype(np.int64),
+        np.array(rows, dtype=np.int64).reshape(-1, 5),
+        np.cumsum([0, *(len(borne[need]) for need in kinds)]).astype(np.int64),
+        np.array([name for need in kinds for name in borne[need]], dtype=np.int64),
+        domains,
+        counted,
+    )
+    return rules, np.zeros((2, len(names), len(topologies), width), dtype=np.int64)
+
+
+def arrivals_of(pods: Pods) -> Integers:
+    """Return pods in the order in which they are placed.
+
+    Parameters
+    ----------
+    pods : Pods
+        In the order in which they arrive.
+
+    Returns
+    -------
+    ndarray of int64, shape (P,)
+        Indices: higher priority first, then as they came; a gang stands where its first pod does, with the
+        highest priority among it.
+    """
+    count = len(pods)
+    place = np.arange(count)
+    rank = -pods.priority
+    ganged = np.flatnonzero(pods.gang > NO_GANG)
+    if len(ganged):
+        _, first, which = np.unique(pods.gang[ganged], return_index=True, return_inverse=True)
+        place = place.copy()
+        place[ganged] = ganged[first][which]
+        best = np.full(len(first), np.iinfo(np.int64).max)
+        np.minimum.at(best, which, rank[ganged])
+        rank = rank.copy()
+        rank[ganged] = best[which]
+    return np.lexsort((np.arange(count), place, rank))

@@ -1,0 +1,1 @@
+"""Kernels of node placement: arrays in, arrays out."""
