@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aicsched.place.nodes.problem import Nodes, Pods, Requirements
 
     Integers = NDArray[np.int64]
-    Rules = tuple[NDArray[np.int64], ...]
+    Rules = tuple[NDArray[Any], ...]
 
 __all__ = [
     "Shapes",

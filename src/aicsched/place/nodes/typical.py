@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aicsched.place.nodes.problem import Pods
 
-    Tables = tuple[NDArray[np.int64], ...]
+    Tables = tuple[NDArray[Any], ...]
 
 __all__ = ["TypicalPods", "tables_of", "typical_pods"]
 

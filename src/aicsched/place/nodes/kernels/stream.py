@@ -237,7 +237,7 @@ def _loop(  # noqa: C901, PLR0912, PLR0913, PLR0917 - one pass over arrays
         since = known[size]
         afresh = since < 0 or logged - since >= nodes
         for i in range(nodes if afresh else logged - since):
-            n = i if afresh else log[since + i]
+            n = i if afresh else int(log[since + i])
             if not afresh and latest[n] != since + i:
                 continue
             # Nobody leaves, but for a gang that returns its places: full stays full.
