@@ -221,7 +221,7 @@ def bound_allocation(
     >>> from aicsched.place.nodes import build_nodes, build_pods
     >>> nodes = build_nodes(["a"], cpu_milli=8000, memory_mib=1024, gpus=2, gpu_model="T4")
     >>> pods = build_pods(["x", "y", "z"], cpu_milli=1000, memory_mib=1, num_gpu=1, gpu_milli=600)
-    >>> bound_allocation(nodes, pods).gpu_milli
+    >>> round(bound_allocation(nodes, pods).gpu_milli, 3)
     1200.0
     """
     if cpu_step < 1 or max_rounds < 1:
