@@ -365,3 +365,24 @@ def test_bad_dates() -> None:
     with pytest.raises(InputError, match="no ISO date"):
         judge(node("a", commissioned="last year"), IDLE)
     assert judge(node("a", commissioned=""), IDLE).disposition == "decommission"
+
+
+def test_the_fleet_must_still_outlive_the_loss_of_a_region() -> None:
+    # Two regions of 4 and 4 nodes; each must be able to hold what both need: 250 of 256 threads.
+    nodes = [node(f"{region}-{index}", region=region) for region in ("r", "s") for index in range(4)]
+    idle, load = "r-0", 125 / 192
+    loads = {item.name: IDLE if item.name == idle else load * 0.85 for item in nodes}
+    loads |= {item.name: 0.2 for item in nodes if item.region == "r" and item.name != idle}
+    rules = RecycleRules(headroom_share=0.0)
+    found = {
+        item.node: item for item in recommend(fleet_of(*nodes), telemetry(loads), MET, now_s=NOW, rules=rules)
+    }
+    # 64 (.01 + 3 · .2 + 4 · .553) = 181 threads: 192 are left without s, 256 without r.
+    assert "could not outlive" not in " ".join(found[idle].refusals)
+    busier = loads | {item.name: 0.75 for item in nodes if item.region == "s"}
+    found = {
+        item.node: item
+        for item in recommend(fleet_of(*nodes), telemetry(busier), MET, now_s=NOW, rules=rules)
+    }
+    # 231 threads: they fit into r as it is, and not without the idle node.
+    assert found[idle].refusals == ("without it the fleet could not outlive the loss of s: 39 threads short",)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aicsched.capacity.headroom import spare_after_loss
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -139,9 +141,14 @@ class Headroom:
     kept: dict[str, list[Node]] = field(default_factory=dict)
     demand_vcpus: dict[str, float] = field(default_factory=dict)
     removable: dict[str, int] = field(default_factory=dict)
+    group: dict[str, str] = field(default_factory=dict)
+    group_vcpus: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.group = {item.name: item.failure_group or item.name for item in self.fleet.regions}
         for node in self.fleet.nodes:
+            group = self.group[node.region]
+            self.group_vcpus[group] = self.group_vcpus.get(group, 0.0) + node.vcpus
             self.kept.setdefault(node.region, []).append(node)
             # The demand of a node that is given up stays, and must fit elsewhere.
             self.demand_vcpus[node.region] = self.demand_vcpus.get(node.region, 0.0) + self._demand(node)
@@ -171,10 +178,24 @@ class Headroom:
                 f"{self.rules.max_removed_share:.0%} of its region is given up already: one step at a time",
             )
         # N+1: the largest machine left may fail, and the P95 demand must still fit with room to spare.
-        threads = sum(item.vcpus for item in others) - max(item.vcpus for item in others)
         needed = self.demand_vcpus[node.region] * (1 + self.rules.headroom_share)
-        if needed > threads:
+        spare, _ = spare_after_loss({item.name: item.vcpus for item in others}, needed)
+        if spare < 0:
+            threads = needed + spare
             return (f"its region would keep {threads:g} threads after one more loss; P95 needs {needed:.0f}",)
+        return self._fleet_refusals(node)
+
+    def _fleet_refusals(self, node: Node) -> tuple[str, ...]:
+        """Refuse where the fleet outlives the loss of any failure group with the node, and not without."""
+        demand = sum(self.demand_vcpus.values())
+        without = dict(self.group_vcpus)
+        without[self.group[node.region]] -= node.vcpus
+        now, _ = spare_after_loss(self.group_vcpus, demand)
+        spare, worst = spare_after_loss(without, demand)
+        if spare < 0 <= now:
+            return (
+                f"without it the fleet could not outlive the loss of {worst}: {-spare:.0f} threads short",
+            )
         return ()
 
     def _demand(self, node: Node) -> float:
@@ -186,4 +207,5 @@ class Headroom:
     def give_up(self, node: Node) -> None:
         """Take a node out of its region's count."""
         self.kept[node.region].remove(node)
+        self.group_vcpus[self.group[node.region]] -= node.vcpus
         self.removable[node.region] -= 1
