@@ -2,8 +2,8 @@
 
 Instances are drawn here: lognormal demands, K distinct regions a service, costs of
 which no two are equal, so that nothing can be merged; capacity 1.75 times the
-demand, uneven. The rival solves the compact linear programme (2 S K variables), by
-interior point without crossover and, up to 3,000 services, by simplex. Every plan
+demand, uneven. The rival solves the compact linear programme (2 S K variables), as
+scipy's linprog calls it, by interior point and, up to 3,000 services, by simplex. Every plan
 passes the independent validator. A second table lives through a week: every region
 lost in every hour.
 """
