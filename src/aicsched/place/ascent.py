@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from aicsched.place.choice import Choice
     from aicsched.place.ground import Ground
 
-__all__ = ["Answer", "climb", "polish", "prices_of_samples"]
+__all__ = ["NEAR_REGIONS", "Answer", "climb", "polish", "polish_near", "prices_of_samples"]
 
 Answer = tuple[float, "NDArray[np.float64]", "Choice"]
 # Jobs in a sample, and steps on it.
-_SAMPLES: Final = ((2000, 150), (8000, 120), (32000, 60))
+_SAMPLES: Final = ((2000, 200), (8000, 150))
+_LARGE_SAMPLE: Final = (32000, 120)
+# At prices that are nearly right, hardly any job goes anywhere but to one of its nearest regions by cost.
+NEAR_REGIONS: Final = 7
 _FIRST_SHARE: Final = 0.3
 _LEAST_SHARE: Final = 1e-5
 _PATIENCE: Final = 4
@@ -151,8 +154,29 @@ def polish(
     return best_g, best
 
 
-def prices_of_samples(ground: Ground, seed: int) -> tuple[NDArray[np.float64], float]:
-    """Return prices that rising samples of the jobs give, and the share to go on with.
+def polish_near(ground: Ground, prices_g: NDArray[np.float64], *, steps: int) -> NDArray[np.float64]:
+    """Polish with each job held to its nearest regions at the prices so far.
+
+    Parameters
+    ----------
+    ground : Ground
+        The problem.
+    prices_g : ndarray, shape (K, R, T)
+        Prices that are nearly right [g].
+    steps : int
+        Bounds to ask for, at most.
+
+    Returns
+    -------
+    ndarray, shape (K, R, T)
+        Better ones, as a rule. What they prove, a bound on the whole problem must tell.
+    """
+    near = Oracle(ground.near(Oracle(ground).price(prices_g).turn, NEAR_REGIONS))
+    return polish(near, prices_g, steps=steps)[1]
+
+
+def prices_of_samples(ground: Ground, seed: int) -> NDArray[np.float64]:
+    """Return prices that rising samples of the jobs give.
 
     Parameters
     ----------
@@ -163,15 +187,15 @@ def prices_of_samples(ground: Ground, seed: int) -> tuple[NDArray[np.float64], f
 
     Returns
     -------
-    tuple of ndarray, float
-        Prices, shape (K, R, T), 0 where the problem is smaller than any sample.
+    ndarray, shape (K, R, T)
+        Prices [g], 0 where the problem is hardly larger than the smallest sample.
     """
     prices_g, share = np.zeros(ground.capacity.shape), _FIRST_SHARE
     for count, steps in _SAMPLES:
-        # A sample pays while it is much smaller than the whole.
-        if 2 * count > len(ground.facts):
-            break
-        sample = Oracle(ground.sample(count, seed))
-        _, prices_g, share = climb(sample, prices_g, steps=steps, share=share)
-        share = min(max(2 * share, 0.01), _FIRST_SHARE)
-    return prices_g, share
+        if 2 * count <= len(ground.facts):
+            _, prices_g, share = climb(Oracle(ground.sample(count, seed)), prices_g, steps=steps, share=share)
+            share = min(max(2 * share, 0.01), _FIRST_SHARE)
+    count, steps = _LARGE_SAMPLE
+    if 2 * count <= len(ground.facts):
+        prices_g = polish_near(ground.sample(count, seed), prices_g, steps=steps)
+    return prices_g

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aicsched.place.choice import Choice
     from aicsched.place.problem import Problem
 
-__all__ = ["Ground", "costs_of", "ground_of", "load_of"]
+__all__ = ["Ground", "costs_of", "ground_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,13 @@ class Ground:
     def rates(self, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the rates of energy and, at some prices (K, R, T), of the resources: (1 + K, R, T)."""
         return np.concatenate((self.watt_g, prices_g))
+
+    def near(self, turn: NDArray[np.int32], count: int) -> Ground:
+        """Return the same with each job held to the first regions of its order."""
+        fixed_g = np.full(self.fixed_g.shape, np.inf)
+        kept = turn[:, :count]
+        np.put_along_axis(fixed_g, kept, np.take_along_axis(self.fixed_g, kept, axis=1), axis=1)
+        return replace(self, fixed_g=fixed_g)
 
     def sample(self, count: int, seed: int) -> Ground:
         """Return some of the jobs under as much less capacity: its prices are near those of the whole."""
@@ -103,17 +110,6 @@ def ground_of(problem: Problem) -> Ground:
         before=_lists(jobs, later, earlier),
         after=_lists(jobs, earlier, later),
     )
-
-
-def load_of(ground: Ground, choice: Choice) -> NDArray[np.float64]:
-    """Return what a choice holds of each resource, shape (K, R, T)."""
-    resources, regions, slots = ground.capacity.shape
-    cell = np.repeat(choice.region, ground.facts[:, 0]) * slots + choice.slots
-    held = [
-        np.bincount(cell, np.repeat(use, ground.facts[:, 0]), regions * slots)
-        for use in ground.uses[:, ground.uses.shape[1] - resources :].T
-    ]
-    return np.array(held).reshape(ground.capacity.shape)
 
 
 def costs_of(ground: Ground, choice: Choice, rates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,14 +9,13 @@ the bound holds all the more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aicsched.jit import over_rows
 from aicsched.place.choice import Choice
-from aicsched.place.ground import load_of
-from aicsched.place.kernels import ANSWER, PRICE
+from aicsched.place.kernels import ANSWER, BOUND, PRICE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,18 +70,14 @@ class Oracle:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self._endless = np.full(ground.capacity.shape, np.inf)
-        self._least_g = np.empty(ground.fixed_g.shape)
-        self._wish = np.empty(ground.fixed_g.shape, np.int32)
 
-    def _price(self, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _tables(self, prices_g: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+        """Return the rates at some prices, and what the kernels read."""
         ground = self.ground
         rates = ground.rates(prices_g)
         sums = np.zeros((*rates.shape[:2], rates.shape[2] + 1))
         np.cumsum(rates, axis=2, out=sums[:, :, 1:])
-        tables = (ground.facts, ground.uses, ground.fixed_g, sums)
-        run = PRICE.form(0, len(ground.facts), *tables)
-        over_rows(lambda first, last: run(first, last, *tables, self._least_g, self._wish), len(ground.facts))
-        return rates
+        return rates, ground.facts, ground.uses, ground.fixed_g, sums
 
     def bound(self, prices_g: NDArray[np.float64]) -> tuple[float, Choice, NDArray[np.float64]]:
         """Return the bound, each job's best answer, and their load.
@@ -98,12 +93,18 @@ class Oracle:
             Bound [g]; answers, which capacity doesn't limit; load (K, R, T).
         """
         ground = self.ground
-        rates = self._price(prices_g)
-        best = self._least_g.argmin(axis=1).astype(np.int32)
-        choice = Choice(np.empty(len(best), np.int64), np.empty(int(ground.facts[:, 0].sum()), np.int64))
-        ANSWER(ground.facts, ground.uses, rates, self._endless, best, self._wish, choice.region, choice.slots)
-        reduced_g = float(self._least_g[np.arange(len(best)), best].sum())
-        return reduced_g - worth_g(prices_g, ground.capacity), choice, load_of(ground, choice)
+        rates, *tables = self._tables(prices_g)
+        jobs = len(ground.facts)
+        reduced_g = np.empty(jobs)
+        best, start = np.empty(jobs, np.int32), np.empty(jobs, np.int32)
+        run = BOUND.form(0, jobs, *tables)
+        over_rows(lambda first, last: run(first, last, *tables, reduced_g, best, start), jobs)
+        choice = Choice(np.empty(jobs, np.int64), np.empty(int(ground.facts[:, 0].sum()), np.int64))
+        load = np.zeros(ground.capacity.shape)
+        ANSWER(
+            ground.facts, ground.uses, rates, self._endless, best, start, choice.region, choice.slots, load
+        )
+        return float(reduced_g.sum()) - worth_g(prices_g, ground.capacity), choice, load
 
     def price(self, prices_g: NDArray[np.float64]) -> Priced:
         """Return all that the oracle knows at some prices.
@@ -118,13 +119,17 @@ class Oracle:
         Priced
             An answer per job and region, and the lower bound.
         """
-        rates = self._price(prices_g)
-        reduced_g = self._least_g.min(axis=1)
+        rates, *tables = self._tables(prices_g)
+        least_g = np.empty(self.ground.fixed_g.shape)
+        wish = np.empty(least_g.shape, np.int32)
+        run = PRICE.form(0, len(least_g), *tables)
+        over_rows(lambda first, last: run(first, last, *tables, least_g, wish), len(least_g))
+        reduced_g = least_g.min(axis=1)
         return Priced(
             rates=rates,
-            least_g=self._least_g.copy(),
-            wish=self._wish.copy(),
-            turn=np.argsort(self._least_g, axis=1, kind="stable").astype(np.int32),
+            least_g=least_g,
+            wish=wish,
+            turn=np.argsort(least_g, axis=1, kind="stable").astype(np.int32),
             reduced_g=reduced_g,
             bound_g=float(reduced_g.sum()) - worth_g(prices_g, self.ground.capacity),
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aicsched.place.ascent import climb, polish, prices_of_samples
 from aicsched.errors import InputError
+from aicsched.place.ascent import NEAR_REGIONS, climb, polish, polish_near, prices_of_samples
 from aicsched.place.choice import Choice, costs_g, feasible, pointers, spans
 from aicsched.place.ground import ground_of
 from aicsched.place.pricing import Oracle
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Search", "warm"]
 
-_CLIMB_STEPS: Final = 40
-_SMALL_CLIMB_STEPS: Final = 120
-_POLISH_STEPS: Final = 150
-# Columns whose pricing fits the time of a long polish; many more get fewer steps.
-_POLISH_WORK: Final = 3e8
+_CLIMB_STEPS: Final = 120
+_POLISH_STEPS: Final = 600
+_NEAR_STEPS: Final = (120, 60)
 _STEPS_PER_JOB: Final = 80
 _FEWEST_STEPS: Final = 2000
 _CHUNKS: Final = 20
+_BOLD: Final = 1.0
 _WARM_POLISH_STEPS: Final = 20
 _WARM_SHARE: Final = 0.1
 _KEPT_ANSWERS: Final = 250
@@ -110,18 +109,21 @@ class Search:
 
     def ascend(self) -> None:
         """Raise the bound: samples first, then all jobs."""
-        work = float((self.problem.last - self.problem.first).sum()) * len(self.problem.regions)
-        polishing = int(min(_POLISH_STEPS, max(10, _POLISH_WORK / max(work, 1.0))))
-        prices_g, share = self.prices_g, 0.01
         if self.warm:
-            polish(self.oracle, prices_g, steps=_WARM_POLISH_STEPS, seen=self.see)
+            polish(self.oracle, self.prices_g, steps=_WARM_POLISH_STEPS, seen=self.see)
             return
-        if not prices_g.any():
-            prices_g, share = prices_of_samples(self.ground, self.seed)
-        steps = _CLIMB_STEPS if prices_g.any() else _SMALL_CLIMB_STEPS
-        climb(self.oracle, prices_g, steps=steps, share=share, seen=self.see)
-        if not self.done():
-            polish(self.oracle, self.prices_g, steps=polishing, seen=self.see)
+        prices_g = prices_of_samples(self.ground, self.seed)
+        if prices_g.any():
+            self.bound(prices_g)
+        else:
+            climb(self.oracle, prices_g, steps=_CLIMB_STEPS, seen=self.see)
+        if len(self.problem.regions) <= NEAR_REGIONS or self._few():
+            if not self.done():
+                polish(self.oracle, self.prices_g, steps=_POLISH_STEPS, seen=self.see)
+            return
+        for steps in _NEAR_STEPS:
+            if not self.done():
+                self.bound(polish_near(self.ground, self.prices_g, steps=steps))
 
     def build(self, order: NDArray[np.int64]) -> None:
         """Put all jobs in by price."""
@@ -140,7 +142,7 @@ class Search:
         priced = self.oracle.price(self.prices_g)
         seating = Seating(self.ground)
         seating.put(self.best)
-        bold_g = self.best_g / jobs * (_WARM_SHARE if self.warm else 1.0)
+        bold_g = _BOLD * self.best_g / jobs * (_WARM_SHARE if self.warm else 1.0)
         for chunk in range(_CHUNKS):
             if self.done():
                 return
@@ -202,7 +204,7 @@ def warm(search: Search, start: Placement) -> None:
     problem = search.problem
     off = (start.slots.start_s - problem.slots.start_s) % problem.slots.step_s
     if start.slots.step_s != problem.slots.step_s or off:
-        msg = f"the plan to start from has slots of {start.slots.step_s} s, the problem of {problem.slots.step_s} s"
+        msg = f"the plan to start from is not on the problem's grid of slots of {problem.slots.step_s} s"
         raise InputError(msg, hint="start from a plan on the same grid of slots", value=start.slots.step_s)
     prices_g = _kept_prices(problem, start)
     search.bound(prices_g)

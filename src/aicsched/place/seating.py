@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from aicsched.place.choice import TOLERANCE_SHARE, Choice
 from aicsched.place.ground import costs_of
-from aicsched.place.kernels import INSERT, REPAIR
+from aicsched.place.kernels import INSERT, PLACE, REPAIR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Seating", "build"]
 
-_RETRIES = 30
-MOST_OUT = 12
+_RETRIES: Final = 30
+# Jobs taken out at once, at most.
+_MOST_OUT: Final = 12
 
 
 class Seating:
@@ -55,25 +56,9 @@ class Seating:
 
     def put(self, choice: Choice) -> None:
         """Seat the jobs of a choice, all but those whose region is -1, in a plan that is empty."""
-        facts = self.ground.facts
         self.region[:] = choice.region
         self.spots[:] = choice.slots
-        self.span[:, 0] = self.spots[facts[:, 4]]
-        self.span[:, 1] = self.spots[facts[:, 4] + facts[:, 0] - 1] + 1
-        count = self.free.shape[2]
-        inside = np.repeat(choice.region >= 0, facts[:, 0])
-        cell = (np.repeat(choice.region, facts[:, 0]) * count + choice.slots)[inside]
-        held = self.ground.uses[:, self.ground.uses.shape[1] - len(self.free) :]
-        for resource, use in enumerate(held.T):
-            load = np.bincount(cell, np.repeat(use, facts[:, 0])[inside], self.head.size)
-            self.free[resource] -= load.reshape(self.head.shape)
-        for job in np.flatnonzero(choice.region >= 0).tolist():
-            place, start = self.region[job], self.span[job, 0]
-            top = self.head[place, start]
-            self.link[job] = (-1, top)
-            if top >= 0:
-                self.link[top, 0] = job
-            self.head[place, start] = job
+        PLACE(self.ground.facts, self.ground.uses, *self.state())
 
     def insert(
         self,
@@ -129,7 +114,7 @@ class Seating:
         tiny = 1e-12 * float(priced.reduced_g.max(initial=0.0))
         limits = np.array([*thresholds_g, tiny])
         REPAIR(
-            steps, MOST_OUT, limits, seed,
+            steps, _MOST_OUT, limits, seed,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, priced.wish, *self.state(), self.regrets_g(priced),
         )  # fmt: skip
@@ -152,12 +137,14 @@ def build(ground: Ground, priced: Priced, order: NDArray[np.int64]) -> tuple[Sea
     tuple of Seating, ndarray
         The plan, and the jobs left out after the last try (none when all are in).
     """
-    front = np.zeros(0, np.int64)
-    for _ in range(_RETRIES):
+    seating = Seating(ground)
+    left = seating.insert(order, priced.rates, priced.least_g, priced.turn)
+    front = left
+    for _ in range(_RETRIES - 1):
+        if not len(left):
+            break
         seating = Seating(ground)
         queue = np.concatenate((front, order[~np.isin(order, front)]))
         left = seating.insert(queue, priced.rates, priced.least_g, priced.turn)
-        if not len(left):
-            return seating, left
         front = np.concatenate((left, front[~np.isin(front, left)]))
     return seating, left

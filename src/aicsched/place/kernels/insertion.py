@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
-from aicsched.place.kernels.seats import SEAT_HELPERS, cheapest, seat, take, window
+from aicsched.place.kernels.seats import (
+    SEAT_HELPERS,
+    STATE,
+    TABLES,
+    cheapest,
+    read_only,
+    seat,
+    take,
+    window,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["ANSWER", "INSERT"]
+__all__ = ["ANSWER", "INSERT", "PLACE"]
 
 
 def _loop(
@@ -60,21 +69,42 @@ def _work(queue: Indices, facts: Indices, _uses: Array, fixed: Array, rates: Arr
     return 3000.0 * queue.size * fixed.shape[1] * span * rates.shape[0]
 
 
-_READ = 'Array({}, {}, "C", readonly=True)'
 # queue, then facts, uses, fixed, rates, before, after, least cost and order of regions (see seats), state
 # of the plan, and out: jobs left out → how many were.
 INSERT = Kernel(
     _loop,
     _loop,
-    signature="int64("
-    + ", ".join(
-        [_READ.format("int64", 1), _READ.format("int64", 2), _READ.format("float64", 2)]
-        + [_READ.format("float64", 2), _READ.format("float64", 3)]
-        + [_READ.format("int64", 1)] * 2
-        + [_READ.format("float64", 2), _READ.format("int32", 2)]
-    )
-    + ", float64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1])",
+    signature=f"int64({read_only('int64', 1)}, {TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, "
+    f"{STATE}, int64[::1])",
     work=_work,
+    helpers=SEAT_HELPERS,
+    exact=False,
+)
+
+
+def _place(
+    facts: Indices,
+    uses: Array,
+    free: Array,
+    region: Indices,
+    spots: Indices,
+    span: Indices,
+    head: Indices,
+    link: Indices,
+) -> None:
+    for job in range(facts.shape[0]):
+        if region[job] >= 0:
+            span[job, 0] = spots[facts[job, 4]]
+            span[job, 1] = spots[facts[job, 4] + facts[job, 0] - 1] + 1
+            take(job, facts, uses, free, region, spots, span, head, link)
+
+
+# facts, uses, and the state of a plan with regions and spots written down: takes room and makes the rings.
+PLACE = Kernel(
+    _place,
+    _place,
+    signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE})",
+    work=lambda facts, *_rest: 2000.0 * float(facts[:, 0].sum()),
     helpers=SEAT_HELPERS,
     exact=False,
 )
@@ -86,20 +116,22 @@ def _answer(
     rates: Array,
     endless: Array,
     best: NDArray[np.int32],
-    wish: NDArray[np.int32],
+    start: NDArray[np.int32],
     region: Indices,
     spots: Indices,
+    load: Array,
 ) -> None:
     slots = rates.shape[2]
-    cost = np.zeros(slots + 1)
-    order = np.zeros(slots + 1, np.int64)
+    cost = np.zeros(slots)
+    order = np.zeros(slots, np.int64)
     span = np.zeros((facts.shape[0], 2), np.int64)
+    costs = uses.shape[1] - load.shape[0]
     for job in range(facts.shape[0]):
         place = best[job]
         seat(
             job,
             place,
-            wish[job, place],
+            start[job],
             facts[job, 1],
             facts[job, 2],
             facts,
@@ -113,18 +145,19 @@ def _answer(
             spots,
             span,
         )
+        for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
+            for resource in range(load.shape[0]):
+                load[resource, place, spots[index]] += uses[job, costs + resource]
 
 
-# facts, uses, rates, endless room, best region and wishes of each job, out: region and spots.
+# facts, uses, rates, endless room, best region of each job and its first slot there, out: region, spots
+# and load (K, R, T).
 ANSWER = Kernel(
     _answer,
     _answer,
-    signature="void("
-    + ", ".join(
-        [_READ.format("int64", 2), _READ.format("float64", 2), _READ.format("float64", 3)]
-        + [_READ.format("float64", 3), _READ.format("int32", 1), _READ.format("int32", 2)]
-    )
-    + ", int64[::1], int64[::1])",
+    signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {read_only('float64', 3)}, "
+    f"{read_only('float64', 3)}, {read_only('int32', 1)}, {read_only('int32', 1)}, "
+    "int64[::1], int64[::1], float64[:, :, ::1])",
     work=lambda facts, *_rest: 50000.0 * float((facts[:, 2] - facts[:, 1]).sum()),
     helpers=SEAT_HELPERS,
     exact=False,

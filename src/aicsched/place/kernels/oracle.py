@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["PRICE", "part_smallest"]
+__all__ = ["BOUND", "PRICE", "part_smallest"]
 
 
 def part_smallest(values: Array, order: Indices, count: int, most: int) -> None:
@@ -53,7 +53,67 @@ def part_smallest(values: Array, order: Indices, count: int, most: int) -> None:
             return
 
 
-def _loop(
+def _smallest(values: Array) -> float:
+    """Return the least of some values: four at a time, so that no comparison waits for the one before."""
+    one = np.inf
+    two = np.inf
+    three = np.inf
+    four = np.inf
+    whole = values.size // 4
+    for group in range(whole):
+        one = min(one, values[4 * group])
+        two = min(two, values[4 * group + 1])
+        three = min(three, values[4 * group + 2])
+        four = min(four, values[4 * group + 3])
+    for rest in range(4 * whole, values.size):
+        one = min(one, values[rest])
+    return min(one, two, three, four)
+
+
+def _least(
+    job: int,
+    region: int,
+    facts: Indices,
+    uses: Array,
+    sums: Array,
+    cost: Array,
+    order: Indices,
+) -> tuple[float, int]:
+    """Return a job's least cost in one region, and the first slot of that answer."""
+    length = facts[job, 0]
+    begin = facts[job, 1]
+    span = 1 if facts[job, 3] == 1 else length
+    count = facts[job, 2] - begin - span + 1
+    # Slices count from 0, which lets the compiler see that no index is negative, and use vectors.
+    for rate in range(uses.shape[1]):
+        use = uses[job, rate]
+        low = sums[rate, region, begin:]
+        high = sums[rate, region, begin + span :]
+        if rate == 0:
+            for place in range(count):
+                cost[place] = use * (high[place] - low[place])
+        else:
+            for place in range(count):
+                cost[place] += use * (high[place] - low[place])
+    best = np.inf
+    chosen = 0
+    if facts[job, 3] == 1:
+        for place in range(count):
+            order[place] = place
+        part_smallest(cost, order, length, count)
+        best = 0.0
+        chosen = count
+        for rank in range(length):
+            best += cost[order[rank]]
+            chosen = min(chosen, order[rank])
+        return best, begin + chosen
+    best = _smallest(cost[:count])
+    while cost[chosen] > best:
+        chosen += 1
+    return best, begin + chosen
+
+
+def _price(
     first_job: int,
     last_job: int,
     facts: Indices,
@@ -61,52 +121,45 @@ def _loop(
     fixed: Array,
     sums: Array,
     reduced: Array,
-    start: Any,  # noqa: ANN401 - int32, which numpy's annotations make long
+    start: NDArray[np.int32],
 ) -> None:
-    regions = fixed.shape[1]
-    rates = uses.shape[1]
-    slots = sums.shape[2] - 1
-    cost = np.zeros(slots + 1)
-    order = np.zeros(slots + 1, np.int64)
+    slots = sums.shape[2]
+    cost = np.zeros(slots)
+    order = np.zeros(slots, np.int64)
     for job in range(first_job, last_job):
-        length = facts[job, 0]
-        begin = facts[job, 1]
-        pieces = facts[job, 3]
-        span = 1 if pieces == 1 else length
-        count = facts[job, 2] - begin - span + 1
-        for region in range(regions):
-            if fixed[job, region] == np.inf:
-                reduced[job, region] = np.inf
-                start[job, region] = -1
-                continue
-            for place in range(count):
-                cost[place] = 0.0
-            for rate in range(rates):
-                use = uses[job, rate]
-                for place in range(count):
-                    cost[place] += use * (
-                        sums[rate, region, begin + place + span] - sums[rate, region, begin + place]
-                    )
-            if pieces == 1:
-                for place in range(count):
-                    order[place] = place
-                part_smallest(cost, order, length, count)
-                total = 0.0
-                least = slots
-                for rank in range(length):
-                    total += cost[order[rank]]
-                    least = min(least, order[rank])
-                reduced[job, region] = total + fixed[job, region]
-                start[job, region] = begin + least
-            else:
-                best = np.inf
-                for place in range(count):
-                    best = min(best, cost[place])
-                chosen = 0
-                while cost[chosen] > best:
-                    chosen += 1
+        for region in range(fixed.shape[1]):
+            reduced[job, region] = np.inf
+            start[job, region] = -1
+            if fixed[job, region] < np.inf:
+                best, begin = _least(job, region, facts, uses, sums, cost, order)
                 reduced[job, region] = best + fixed[job, region]
-                start[job, region] = begin + chosen
+                start[job, region] = begin
+
+
+def _bound(
+    first_job: int,
+    last_job: int,
+    facts: Indices,
+    uses: Array,
+    fixed: Array,
+    sums: Array,
+    reduced: Array,
+    region_of: NDArray[np.int32],
+    start: NDArray[np.int32],
+) -> None:
+    slots = sums.shape[2]
+    cost = np.zeros(slots)
+    order = np.zeros(slots, np.int64)
+    for job in range(first_job, last_job):
+        least = np.inf
+        for region in range(fixed.shape[1]):
+            if fixed[job, region] < least:
+                best, begin = _least(job, region, facts, uses, sums, cost, order)
+                if best + fixed[job, region] < least:
+                    least = best + fixed[job, region]
+                    region_of[job] = region
+                    start[job] = begin
+        reduced[job] = least
 
 
 def _work(first_job: int, last_job: int, facts: Indices, uses: Array, fixed: Array, *_rest: Any) -> float:
@@ -116,17 +169,27 @@ def _work(first_job: int, last_job: int, facts: Indices, uses: Array, fixed: Arr
     return 15000.0 * (last_job - first_job) * fixed.shape[1] * mean_span * (1 + uses.shape[1])
 
 
-# rows from, to, facts (J, 4: slots needed, first, last, pieces), uses (J, M), fixed cost (J, R; inf where
-# forbidden), prefix sums of rates (M, R, T + 1), out: reduced cost and first slot (J, R).
+_TABLES = (
+    'int64, int64, Array(int64, 2, "C", readonly=True), Array(float64, 2, "C", readonly=True), '
+    'Array(float64, 2, "C", readonly=True), Array(float64, 3, "C", readonly=True), '
+)
+# rows from, to, facts (J, 4 or more: slots needed, first, last, pieces), uses (J, M), fixed cost (J, R; inf
+# where forbidden), prefix sums of rates (M, R, T + 1), out: reduced cost and first slot (J, R).
 PRICE = Kernel(
-    _loop,
-    _loop,
-    signature=(
-        'void(int64, int64, Array(int64, 2, "C", readonly=True), Array(float64, 2, "C", readonly=True), '
-        'Array(float64, 2, "C", readonly=True), Array(float64, 3, "C", readonly=True), '
-        "float64[:, ::1], int32[:, ::1])"
-    ),
+    _price,
+    _price,
+    signature=f"void({_TABLES} float64[:, ::1], int32[:, ::1])",
     work=_work,
-    helpers=(part_smallest,),
+    helpers=(part_smallest, _smallest, _least),
+    exact=False,
+)
+# The same, out: least reduced cost, its region and first slot (J,). Rates are never below 0, so a region
+# whose fixed cost is above the least so far is passed over.
+BOUND = Kernel(
+    _bound,
+    _bound,
+    signature=f"void({_TABLES} float64[::1], int32[::1], int32[::1])",
+    work=_work,
+    helpers=(part_smallest, _smallest, _least),
     exact=False,
 )

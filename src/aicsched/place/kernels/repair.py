@@ -18,9 +18,12 @@ import numpy as np
 from aicsched.jit import Kernel
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
+    STATE,
+    TABLES,
     cheapest,
     draw,
     leave,
+    read_only,
     seat,
     share,
     spent,
@@ -34,10 +37,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["MOST_OUT", "REPAIR"]
+__all__ = ["REPAIR"]
 
-# Jobs taken out at once, at most.
-MOST_OUT = 12
 _TOURNAMENT = 4
 _TRIES = 24
 _SAMPLES = 3
@@ -94,10 +95,10 @@ def _occupant(
         job = head[place, begin]
         if job < 0:
             continue
-        steps = draw(state, _DEPTH)
-        while steps > 0 and link[job, 1] >= 0:
+        # The ring turns as it is walked, so that all its jobs come up.
+        for _step in range(draw(state, _DEPTH)):
             job = link[job, 1]
-            steps -= 1
+        head[place, begin] = link[job, 1]
         fresh = _holds(job, slot, facts, spots, span)
         for index in range(count):
             if out[index] == job:
@@ -171,6 +172,105 @@ def _ruin(
     return count
 
 
+def _empty(
+    out: Indices,
+    count: int,
+    old_region: Indices,
+    old_spots: Indices,
+    facts: Indices,
+    uses: Array,
+    fixed: Array,
+    rates: Array,
+    free: Array,
+    region: Indices,
+    spots: Indices,
+    span: Indices,
+    head: Indices,
+    link: Indices,
+) -> float:
+    """Take jobs out, note where they sat, and return what they cost there."""
+    total = 0.0
+    for index in range(count):
+        job = out[index]
+        old_region[index] = region[job]
+        for rank in range(facts[job, 0]):
+            old_spots[index, rank] = spots[facts[job, 4] + rank]
+        total += spent(job, facts, uses, fixed, rates, free.shape[0], region, spots, 0.0)
+        leave(job, facts, uses, free, region, spots, span, head, link)
+    return total
+
+
+def _refill(
+    out: Indices,
+    count: int,
+    limit: float,
+    cost: Array,
+    order: Indices,
+    facts: Indices,
+    uses: Array,
+    fixed: Array,
+    rates: Array,
+    before: Indices,
+    after: Indices,
+    least: Array,
+    turn: NDArray[np.int32],
+    free: Array,
+    region: Indices,
+    spots: Indices,
+    span: Indices,
+    head: Indices,
+    link: Indices,
+    state: NDArray[np.uint64],
+) -> tuple[int, float]:
+    """Put jobs back in, one after another, up to a limit in cost; return how many, and at what."""
+    total = 0.0
+    done = 0
+    while done < count and total <= limit:
+        job = out[done]
+        weight = 1.0 if draw(state, 2) == 0 else share(state)
+        first, last = window(job, facts, before, after, region, span)
+        place, start = cheapest(
+            job, first, last, facts, uses, fixed, rates, free, weight, least, turn, cost, order
+        )
+        if place < 0:
+            return done, np.inf
+        seat(
+            job, place, start, first, last, facts, uses, rates, free, weight, cost, order, region, spots, span
+        )
+        take(job, facts, uses, free, region, spots, span, head, link)
+        total += spent(job, facts, uses, fixed, rates, free.shape[0], region, spots, 0.0)
+        done += 1
+    return done, total
+
+
+def _restore(
+    out: Indices,
+    count: int,
+    done: int,
+    old_region: Indices,
+    old_spots: Indices,
+    facts: Indices,
+    uses: Array,
+    free: Array,
+    region: Indices,
+    spots: Indices,
+    span: Indices,
+    head: Indices,
+    link: Indices,
+) -> None:
+    """Put all jobs back to where they sat."""
+    for index in range(done):
+        leave(out[index], facts, uses, free, region, spots, span, head, link)
+    for index in range(count):
+        job = out[index]
+        region[job] = old_region[index]
+        for rank in range(facts[job, 0]):
+            spots[facts[job, 4] + rank] = old_spots[index, rank]
+        span[job, 0] = old_spots[index, 0]
+        span[job, 1] = old_spots[index, facts[job, 0] - 1] + 1
+        take(job, facts, uses, free, region, spots, span, head, link)
+
+
 def _loop(
     steps: int,
     most: int,
@@ -193,113 +293,50 @@ def _loop(
     link: Indices,
     regret: Array,
 ) -> float:
-    slots = free.shape[2]
-    resources = free.shape[0]
     state = np.zeros(1, np.uint64)
     state[0] = np.uint64(seed) ^ np.uint64(0x9E3779B97F4A7C15)
-    cost = np.zeros(slots + 1)
-    order = np.zeros(slots + 1, np.int64)
+    cost = np.zeros(free.shape[2] + 1)
+    order = np.zeros(free.shape[2] + 1, np.int64)
     out = np.zeros(most, np.int64)
     old_region = np.zeros(most, np.int64)
-    old_cost = np.zeros(most)
     longest = 1
     widest = 1
     for job in range(facts.shape[0]):
         widest = max(widest, facts[job, 0])
         longest = max(longest, facts[job, 0] if facts[job, 3] == 0 else facts[job, 2] - facts[job, 1])
     old_spots = np.zeros((most, widest), np.int64)
-    old_span = np.zeros((most, 2), np.int64)
     change = 0.0
     for step in range(steps):
         job = _drawn(regret, state)
         rank = max(draw(state, 8) - 4, 0)
-        if rank >= turn.shape[1]:
-            rank = 0
-        place = turn[job, rank]
+        place = turn[job, rank if rank < turn.shape[1] else 0]
         if wish[job, place] < 0:
             place = turn[job, 0]
         room = most if draw(state, 8) > 0 else 1
         count = _ruin(
-            job,
-            place,
-            wish[job, place],
-            longest,
-            room,
-            out,
-            facts,
-            uses,
-            free,
-            region,
-            spots,
-            span,
-            head,
+            job, place, wish[job, place], longest, room, out, facts, uses, free, region, spots, span, head,
+            link, least, turn, regret, state,
+        )  # fmt: skip
+        old = _empty(
+            out, count, old_region, old_spots, facts, uses, fixed, rates, free, region, spots, span, head,
             link,
-            least,
-            turn,
-            regret,
-            state,
-        )
-        before_cost = 0.0
-        for index in range(count):
-            other = out[index]
-            old_region[index] = region[other]
-            old_span[index, 0] = span[other, 0]
-            old_span[index, 1] = span[other, 1]
-            for rank in range(facts[other, 0]):
-                old_spots[index, rank] = spots[facts[other, 4] + rank]
-            old_cost[index] = spent(other, facts, uses, fixed, rates, resources, region, spots, 0.0)
-            before_cost += old_cost[index]
-            leave(other, facts, uses, free, region, spots, span, head, link)
+        )  # fmt: skip
         fade = thresholds[0] + (thresholds[1] - thresholds[0]) * step / steps
-        limit = before_cost + fade * share(state) - thresholds[2]
-        after_cost = 0.0
-        done = 0
-        while done < count and after_cost <= limit:
-            other = out[done]
-            weight = 1.0 if draw(state, 2) == 0 else share(state)
-            first, last = window(other, facts, before, after, region, span)
-            place, start = cheapest(
-                other, first, last, facts, uses, fixed, rates, free, weight, least, turn, cost, order
+        limit = old + fade * share(state) - thresholds[2]
+        done, new = _refill(
+            out, count, limit, cost, order, facts, uses, fixed, rates, before, after, least, turn, free,
+            region, spots, span, head, link, state,
+        )  # fmt: skip
+        if done < count or new > limit:
+            _restore(
+                out, count, done, old_region, old_spots, facts, uses, free, region, spots, span, head, link
             )
-            if place < 0:
-                break
-            seat(
-                other,
-                place,
-                start,
-                first,
-                last,
-                facts,
-                uses,
-                rates,
-                free,
-                weight,
-                cost,
-                order,
-                region,
-                spots,
-                span,
-            )
-            take(other, facts, uses, free, region, spots, span, head, link)
-            after_cost += spent(other, facts, uses, fixed, rates, resources, region, spots, 0.0)
-            done += 1
-        if done == count and after_cost <= limit:
-            change += after_cost - before_cost
-            for index in range(count):
-                other = out[index]
-                paid = spent(other, facts, uses, fixed, rates, resources, region, spots, 1.0)
-                regret[other] = max(0.0, paid - least[other, turn[other, 0]])
             continue
-        for index in range(done):
-            leave(out[index], facts, uses, free, region, spots, span, head, link)
+        change += new - old
         for index in range(count):
-            other = out[index]
-            region[other] = old_region[index]
-            span[other, 0] = old_span[index, 0]
-            span[other, 1] = old_span[index, 1]
-            for rank in range(facts[other, 0]):
-                spots[facts[other, 4] + rank] = old_spots[index, rank]
-            take(other, facts, uses, free, region, spots, span, head, link)
+            job = out[index]
+            paid = spent(job, facts, uses, fixed, rates, free.shape[0], region, spots, 1.0)
+            regret[job] = max(0.0, paid - least[job, turn[job, 0]])
     return change
 
 
@@ -308,21 +345,14 @@ def _work(steps: int, _most: int, _thresholds: Array, _seed: int, facts: Indices
     return 3000.0 * steps * span
 
 
-_READ = 'Array({}, {}, "C", readonly=True)'
 # steps, most jobs out, thresholds (first, last, least gain that counts), seed, then as for INSERT; wish:
 # where each job would start in each region; state of the plan; regret (J,) → change of the cost.
 REPAIR = Kernel(
     _loop,
     _loop,
-    signature="float64(int64, int64, "
-    + ", ".join(
-        [_READ.format("float64", 1), "int64", _READ.format("int64", 2), _READ.format("float64", 2)]
-        + [_READ.format("float64", 2), _READ.format("float64", 3)]
-        + [_READ.format("int64", 1)] * 2
-        + [_READ.format("float64", 2), _READ.format("int32", 2), _READ.format("int32", 2)]
-    )
-    + ", float64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], float64[::1])",
+    signature=f"float64(int64, int64, {read_only('float64', 1)}, int64, {TABLES}, {read_only('float64', 2)}, "
+    f"{read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, float64[::1])",
     work=_work,
-    helpers=(*SEAT_HELPERS, _drawn, _holds, _occupant, _ruin),
+    helpers=(*SEAT_HELPERS, _drawn, _holds, _occupant, _ruin, _empty, _refill, _restore),
     exact=False,
 )

@@ -2,7 +2,7 @@
 
 State of a plan, all arrays: `region` (J,) with -1 for a job that is out; `spots`, the
 slots of all jobs one after another; `span` (J, 2), first slot and end of each; `free`
-(K, R, T), the room left; `head` (R, T) and `link` (J, 2), lists of the jobs that start in
+(K, R, T), the room left; `head` (R, T) and `link` (J, 2), rings of the jobs that start in
 a slot. Facts of jobs: `facts` (J, 5): slots needed, first, last, pieces, where its spots
 start. `uses` (J, M): what it uses of each rate; the last K are resources. `rates`
 (M, R, T). `before` and `after`: which jobs must end before it starts, and start after it
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["SEAT_HELPERS", "cheapest", "draw", "leave", "priced_in", "seat", "share", "window"]
+__all__ = [
+    "SEAT_HELPERS",
+    "STATE",
+    "TABLES",
+    "cheapest",
+    "draw",
+    "leave",
+    "priced_in",
+    "read_only",
+    "seat",
+    "share",
+    "window",
+]
 
 
 def draw(state: NDArray[np.uint64], most: int) -> int:
@@ -83,18 +95,23 @@ def _lay_costs(
 ) -> None:
     """Write down what each slot of a window costs a job; inf where it has no room."""
     costs = rates.shape[0] - free.shape[0]
-    use = uses[job, 0]
-    for slot in range(first, last):
-        cost[slot - first] = use * rates[0, place, slot]
-    for rate in range(1, rates.shape[0]):
+    count = last - first
+    # Slices count from 0, which lets the compiler see that no index is negative, and use vectors.
+    for rate in range(rates.shape[0]):
         use = uses[job, rate] * (1.0 if rate < costs else weight)
-        for slot in range(first, last):
-            cost[slot - first] += use * rates[rate, place, slot]
+        row = rates[rate, place, first:last]
+        if rate == 0:
+            for slot in range(count):
+                cost[slot] = use * row[slot]
+        else:
+            for slot in range(count):
+                cost[slot] += use * row[slot]
     for resource in range(free.shape[0]):
         use = uses[job, costs + resource]
-        for slot in range(first, last):
-            if free[resource, place, slot] < use:
-                cost[slot - first] = np.inf
+        row = free[resource, place, first:last]
+        for slot in range(count):
+            if row[slot] < use:
+                cost[slot] = np.inf
 
 
 def priced_in(
@@ -235,18 +252,22 @@ def take(
     head: Indices,
     link: Indices,
 ) -> None:
-    """Take the room of a job whose spots are written down, and put it on its list."""
+    """Take the room of a job whose spots are written down, and put it last in its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
     for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
         for resource in range(free.shape[0]):
             free[resource, place, spots[index]] -= uses[job, costs + resource]
     top = head[place, span[job, 0]]
-    link[job, 0] = -1
+    if top < 0:
+        head[place, span[job, 0]] = job
+        top = job
+        link[job, 0] = job
+    last = link[top, 0]
+    link[job, 0] = last
     link[job, 1] = top
-    if top >= 0:
-        link[top, 0] = job
-    head[place, span[job, 0]] = job
+    link[last, 1] = job
+    link[top, 0] = job
 
 
 def leave(
@@ -260,7 +281,7 @@ def leave(
     head: Indices,
     link: Indices,
 ) -> None:
-    """Give a job's room back, and take it off its list."""
+    """Give a job's room back, and take it out of its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
     for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
@@ -268,12 +289,10 @@ def leave(
             free[resource, place, spots[index]] += uses[job, costs + resource]
     above = link[job, 0]
     below = link[job, 1]
-    if above >= 0:
-        link[above, 1] = below
-    else:
-        head[place, span[job, 0]] = below
-    if below >= 0:
-        link[below, 0] = above
+    link[above, 1] = below
+    link[below, 0] = above
+    if head[place, span[job, 0]] == job:
+        head[place, span[job, 0]] = -1 if below == job else below
     region[job] = -1
 
 
@@ -309,3 +328,22 @@ SEAT_HELPERS = (
     leave,
     spent,
 )
+
+
+def read_only(kind: str, dimensions: int) -> str:
+    """Return numba's name of a contiguous array that a kernel only reads."""
+    return f'Array({kind}, {dimensions}, "C", readonly=True)'
+
+
+# Signatures of facts, uses, fixed, rates, before, after; and of the state of a plan.
+TABLES = ", ".join(
+    (
+        read_only("int64", 2),
+        read_only("float64", 2),
+        read_only("float64", 2),
+        read_only("float64", 3),
+        read_only("int64", 1),
+        read_only("int64", 1),
+    )
+)
+STATE = "float64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1]"

@@ -38,7 +38,7 @@ def _amount(sums: Floats, row: int, place: float) -> float:
     return sums[row, slot] + (place - slot) * (sums[row, slot + 1] - sums[row, slot])
 
 
-def _cheapest_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+def _cheapest_loop(
     sums: Floats,
     begin: Floats,
     row: Whole,
@@ -79,7 +79,7 @@ def _amounts(sums: Floats, row: Whole, place: Floats) -> Floats:
     return low + (place - slot) * (sums[row, slot + 1] - low)
 
 
-def _cheapest_twin(  # noqa: PLR0913, PLR0917 - as the loop
+def _cheapest_twin(
     sums: Floats,
     begin: Floats,
     row: Whole,
@@ -266,7 +266,7 @@ def _limit(values: Floats, row: int, place: float, span: float, share: float) ->
     return values[row, low + order[-1]]
 
 
-def _threshold_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+def _threshold_loop(
     values: Floats,
     begin: Floats,
     row: Whole,
