@@ -16,6 +16,7 @@ from aicsched.capacity import (
     fleet_headroom,
     fleet_outlook,
     known_demand,
+    region_headroom,
     spare_after_loss,
 )
 from aicsched.capacity.headroom import pool_of
@@ -125,6 +126,20 @@ def test_what_nobody_saw_counts_against_us() -> None:
     assert math.isnan(rows_of(fleet(*THREE), telemetry(LOADS))["a", "cpu"].fits) is False
     with pytest.raises(InputError, match="is no capacity or demand"):
         fleet_headroom(fleet(*THREE), empty)
+
+
+def test_room_for_a_forecast_demand() -> None:
+    whole, a, b, c = region_headroom(
+        {"a": 100, "b": 60, "c": 40}, {"a": 30, "b": 30}, groups={"b": "x", "c": "x"}, resource="memory"
+    )
+    # Losing b and c together leaves 100, as losing a does.
+    assert (whole.fits, whole.binding, whole.demand, whole.unit) == (40, "a", 60, "GiB")
+    assert (a.fits, b.fits, b.binding, c.fits) == (40, 30, "its own capacity", 40)
+    with pytest.raises(InputError, match="'q' has demand and no capacity"):
+        region_headroom({"a": 1}, {"q": 1})
+    for capacity, demand in (({"a": math.nan}, {"a": 1}), ({"a": 1}, {"a": -1})):
+        with pytest.raises(InputError, match="is no capacity or demand"):
+            region_headroom(capacity, demand)
 
 
 def test_bad_questions_are_refused() -> None:

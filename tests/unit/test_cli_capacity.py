@@ -115,7 +115,13 @@ def test_a_drill_on_files(run: Run, files: dict[str, str], tmp_path: Path) -> No
     assert drill["survives"]
     assert drill["after_vcpus"] == pytest.approx({"one": 0, "two": 30})
     assert (tmp_path / "out" / "drill.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    kept = json.loads((tmp_path / "out" / "failover-plan.json").read_text(encoding="utf-8"))
+    held = {(row["service_id"], row["region"]): row["reserved_vcpus"] for row in kept["services"]}
+    assert held == {("a", "one"): 20, ("a", "two"): 20, ("b", "one"): 10, ("b", "two"): 10}
     assert "N+1 plan (shared reserve" in run(*arguments, "--mode", "shared", "--warm", "--out", "out")[1]
+    shared = json.loads((tmp_path / "out" / "failover-plan.json").read_text(encoding="utf-8"))["services"]
+    for row in shared:
+        assert row["moves_to"] == {{"one": "two", "two": "one"}[row["region"]]: row["used_vcpus"]}
     as_is = run(*arguments, "--lose", "one", "--as-is")[1]
     assert "Nothing is reserved" in as_is
     assert "a loses 20 vCPUs; two takes 20" in as_is

@@ -284,20 +284,42 @@ def test_bad_numbers_never_become_a_plan(change: dict[str, Any], words: str) -> 
 
 def test_numerical_trouble_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = drawn(30, 5, 4, seed=5, room=1.9, ragged=False)
-    real, calls = Master.solve, [0]
+    real, left = Master.solve, [10**6]
 
-    def gives_up(self: Master, after: int) -> Any:
-        calls[0] += 1
-        return real(self) if calls[0] <= after else None
+    def gives_up(self: Master) -> Any:
+        left[0] -= 1
+        return real(self) if left[0] >= 0 else None
 
-    monkeypatch.setattr(Master, "solve", lambda self: gives_up(self, 0))
+    monkeypatch.setattr(Master, "solve", gives_up)
+    whole = solve_failover(problem, gap=0.0)
+    solved = 10**6 - left[0]
+    left[0] = 0
     with pytest.raises(PlacementError, match="no numerical optimum"):
         solve_failover(problem, gap=0.0)
     # What was found before it is a plan with an honest bound.
-    calls[0] = -9
-    monkeypatch.setattr(Master, "solve", lambda self: gives_up(self, 0))
+    left[0] = solved - 1
     plan = solve_failover(problem, gap=0.0)
     check_failover(plan)
+    assert solved > 2
+    assert plan.certificate.lower_bound_g <= whole.total_g * (1 + 1e-9) <= plan.total_g * (1 + 2e-9)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("room", [1.3, 1.9])
+def test_capacity_that_seems_too_dear_is_filled_first(
+    mode: FailoverMode, room: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = drawn(30, 5, 4, seed=5, room=room, ragged=False)
+    # At such a price a plan over its capacity looks cheaper than one within.
+    monkeypatch.setattr("aicsched.place.failover.master._DEAREST", 1e-6)
+    best_g = by_scipy(problem, mode)
+    if best_g is None:
+        with pytest.raises(Infeasible):
+            solve_failover(problem, mode, gap=1e-3)
+        return
+    plan = solve_failover(problem, mode, gap=0.0)
+    assert check_failover(plan).total_g == pytest.approx(best_g, rel=1e-7)
+    assert solve_failover(problem, mode, gap=0.2).certificate.gap <= 0.2
 
 
 # ---------------------------------------------------------------- the validator

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from aicsched.errors import ConfigError, InputError
+from aicsched.capacity.demand import known_demand
+from aicsched.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
-
     from aicsched.domain.fleet import Fleet, Node
     from aicsched.domain.telemetry import Telemetry
 
-__all__ = ["Demand", "Headroom", "fleet_headroom", "known_demand", "pool_of", "spare_after_loss"]
+__all__ = [
+    "Headroom",
+    "fleet_headroom",
+    "pool_of",
+    "region_headroom",
+    "spare_after_loss",
+]
 
 OWN_CAPACITY: Final = "its own capacity"
 _UNITS: Final = {"cpu": "vCPU", "memory": "GiB"}
@@ -35,41 +40,6 @@ _POOL_LABELS: Final = (
     "cloud.google.com/gke-nodepool",
     "kubernetes.azure.com/agentpool",
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Demand:
-    """What machines were seen to need.
-
-    Parameters
-    ----------
-    vcpus, memory_gib : dict of str to ndarray
-        Per machine and slot, without gaps.
-    coverage_share : dict of str to float
-        Share of slots in which each machine was seen.
-    """
-
-    vcpus: dict[str, NDArray[np.float64]]
-    memory_gib: dict[str, NDArray[np.float64]]
-    coverage_share: dict[str, float]
-
-    def together(self, resource: str, names: Iterable[str]) -> NDArray[np.float64]:
-        """Sum some machines slot by slot.
-
-        Parameters
-        ----------
-        resource : str
-            ``"cpu"`` or ``"memory"``.
-        names : iterable of str
-            Machines, at least one.
-
-        Returns
-        -------
-        ndarray, shape (slots,)
-            In vCPUs or GiB.
-        """
-        found = self.vcpus if resource == "cpu" else self.memory_gib
-        return np.sum([found[name] for name in names], axis=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +102,13 @@ class Headroom:
         return f"{kept}; {self.fits:,.0f} {self.unit} more fit, then {why} binds"
 
 
+def _refuse_bad(amounts: Iterable[tuple[str, float]]) -> None:
+    for name, value in amounts:
+        if not (math.isfinite(value) and value >= 0):
+            msg = f"'{name}': {value} is no capacity or demand"
+            raise InputError(msg, hint="give a finite number, 0 or more", value=value)
+
+
 def spare_after_loss(capacity: Mapping[str, float], demand: float) -> tuple[float, str]:
     """Return what is spare after the worst single loss, which is how much more demand fits.
 
@@ -158,78 +135,13 @@ def spare_after_loss(capacity: Mapping[str, float], demand: float) -> tuple[floa
     >>> spare_after_loss({"a": 60.0, "b": 40.0, "c": 50.0}, demand=70.0)
     (20.0, 'a')
     """
-    for name, value in (*capacity.items(), ("demand", demand)):
-        if not (math.isfinite(value) and value >= 0):
-            msg = f"'{name}': {value} is no capacity or demand"
-            raise InputError(msg, hint="give a finite number, 0 or more", value=value)
+    _refuse_bad((*capacity.items(), ("demand", demand)))
     if not capacity:
         msg = "there is nothing that may be lost"
         raise InputError(msg, hint="give at least one part with its capacity")
     # The first of equals, so that equal input gives equal words.
     worst = max(capacity, key=lambda name: capacity[name])
     return math.fsum(capacity.values()) - capacity[worst] - demand, worst
-
-
-def _filled(
-    values: NDArray[np.float64], full: float, *, level: float, least: float
-) -> tuple[NDArray[np.float64], float]:
-    seen = np.isfinite(values)
-    coverage = float(seen.mean()) if len(values) else 0.0
-    if coverage < least or not seen.any():
-        return np.full(len(values), full), coverage
-    own = float(np.quantile(values[seen], level))
-    return np.where(seen, values, own) * full, coverage
-
-
-def known_demand(
-    fleet: Fleet, telemetry: Telemetry, *, level: float = 0.95, min_coverage_share: float = 0.95
-) -> Demand:
-    """Lay out what machines need, with what nobody saw counted against us.
-
-    Parameters
-    ----------
-    fleet : Fleet
-        With machines.
-    telemetry : Telemetry
-        What was seen of them.
-    level : float
-        A slot without a value gets this quantile of the machine's others.
-    min_coverage_share : float
-        A machine that was seen in fewer slots, or never, counts as fully used.
-
-    Returns
-    -------
-    Demand
-        Without gaps.
-
-    Raises
-    ------
-    InputError
-        The fleet has no machines.
-    ConfigError
-        A share is not in (0, 1].
-    """
-    for name, share in (("level", level), ("min_coverage_share", min_coverage_share)):
-        if not 0 < share <= 1:
-            msg = f"{name} is {share}"
-            raise ConfigError(msg, hint="give a share in (0, 1], such as 0.95", value=share)
-    if not fleet.nodes:
-        msg = "the fleet has no machines, so nothing is known of what they need"
-        raise InputError(msg, hint="add nodes (see `aicsched schema nodes`)")
-    row = {name: index for index, name in enumerate(telemetry.nodes)}
-    nothing = np.full(len(telemetry.slots), np.nan)
-    vcpus: dict[str, NDArray[np.float64]] = {}
-    memory: dict[str, NDArray[np.float64]] = {}
-    coverage: dict[str, float] = {}
-    for node in fleet.nodes:
-        at = row.get(node.name)
-        cpu_share = nothing if at is None else telemetry.cpu_share[at]
-        memory_share = nothing if at is None else telemetry.memory_share[at]
-        vcpus[node.name], coverage[node.name] = _filled(
-            cpu_share, node.vcpus, level=level, least=min_coverage_share
-        )
-        memory[node.name], _ = _filled(memory_share, node.memory_gib, level=level, least=min_coverage_share)
-    return Demand(vcpus, memory, coverage)
 
 
 def pool_of(node: Node) -> str:
@@ -258,6 +170,72 @@ def _parts(nodes: Iterable[Node], resource: str, names: Mapping[str, str]) -> di
     for node in nodes:
         made[names[node.name]] = made.get(names[node.name], 0.0) + _size(node, resource)
     return made
+
+
+def region_headroom(
+    capacity: Mapping[str, float],
+    demand: Mapping[str, float],
+    *,
+    groups: Mapping[str, str] | None = None,
+    resource: Literal["cpu", "memory"] = "cpu",
+) -> tuple[Headroom, ...]:
+    """Return the room of a fleet and its regions for demand from anywhere, such as a forecast's quantile.
+
+    Parameters
+    ----------
+    capacity : mapping of str to float
+        What each region holds.
+    demand : mapping of str to float
+        What each needs: for example the 95 % quantile that `aicsched.forecast.UtilisationPanel` foresees.
+        A region that is left out needs nothing.
+    groups : mapping of str to str, optional
+        Failure group of each region; by default each fails alone.
+    resource : str
+        ``"cpu"`` in vCPU or ``"memory"`` in GiB.
+
+    Returns
+    -------
+    tuple of Headroom
+        The fleet, then its regions, as in `fleet_headroom`; the fleet's demand is the sum of its
+        regions', as if they all peaked at once.
+
+    Raises
+    ------
+    InputError
+        A number is out of range, or a region has demand and no capacity.
+
+    Examples
+    --------
+    >>> for row in region_headroom({"a": 100.0, "b": 60.0, "c": 40.0}, {"a": 30.0, "b": 30.0}):
+    ...     print(row.name, row.fits, row.binding)
+    fleet 40.0 a
+    a 40.0 a
+    b 30.0 its own capacity
+    c 40.0 a
+    """
+    for name in demand:
+        if name not in capacity:
+            msg = f"'{name}' has demand and no capacity"
+            raise InputError(msg, hint=did_you_mean(name, capacity), value=name)
+    _refuse_bad((*capacity.items(), *demand.items()))
+    parts: dict[str, float] = {}
+    for name, room in capacity.items():
+        group = (groups or {}).get(name) or name
+        parts[group] = parts.get(group, 0.0) + room
+    whole = spare_after_loss(parts, math.fsum(demand.values()))
+
+    def row(scope: str, name: str, room: float, needed: float, spare: tuple[float, str]) -> Headroom:
+        return Headroom(
+            scope=scope, name=name, resource=resource, unit=_UNITS[resource], capacity=room, demand=needed,
+            fits=spare[0], binding=spare[1], coverage_share=1.0,
+        )  # fmt: skip
+
+    made = [row("fleet", "fleet", math.fsum(capacity.values()), math.fsum(demand.values()), whole)]
+    for name, room in capacity.items():
+        needed = demand.get(name, 0.0)
+        spare = whole if whole[0] <= room - needed else (room - needed, OWN_CAPACITY)
+        made.append(row("region", name, room, needed, spare))
+    return tuple(made)
 
 
 def fleet_headroom(

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from aicsched.capacity.demand import known_demand
 from aicsched.capacity.growth import daily_quantiles, fit_growth
-from aicsched.capacity.headroom import known_demand, spare_after_loss
+from aicsched.capacity.headroom import spare_after_loss
 
 if TYPE_CHECKING:
     from aicsched.capacity.growth import Growth

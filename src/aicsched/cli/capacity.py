@@ -255,6 +255,8 @@ def drill(
 
         page = write_drill_report(results, folder / "drill.html", plan=plan, synthetic=synthetic)
         files = {"page": str(page)}
+        if plan is not None:
+            files["plan"] = str(_write_plan(plan, folder / "failover-plan.json"))
     if as_json:
         found = [result.summary() for result in results]
         emit_json({"drills": found, "plan": _plan_facts(plan), "files": files, "synthetic": synthetic})
@@ -304,6 +306,15 @@ def _plan_facts(plan: FailoverPlan | None) -> dict[str, Any] | None:
     }
 
 
+def _write_plan(plan: FailoverPlan, path: Path) -> Path:
+    import json
+
+    from aicsched.files import write_text
+
+    document = {"plan": _plan_facts(plan), "services": plan.rows()}
+    return write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
 def _print_drill(results: list[DrillResult], plan: FailoverPlan | None, files: dict[str, str]) -> None:
     if plan is None:
         console().print("Nothing is reserved: lost work goes where room is left, the urgent first.")
@@ -336,5 +347,5 @@ def _print_drill(results: list[DrillResult], plan: FailoverPlan | None, files: d
     if len(results) == 1:
         for row in results[0].rows[:_SHOWN]:
             console().print(f"  {row.sentence()}")
-    for path in files.values():
-        console().print(f"page: {path}")
+    for name, path in files.items():
+        console().print(f"{name}: {path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,3 +85,30 @@ class FailoverPlan:
         known = self.problem.allowed >= 0
         regions = len(self.problem.regions)
         return np.bincount(self.problem.allowed[known], vcpus[known], regions).astype(np.float64)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the plan as plain rows.
+
+        Returns
+        -------
+        list of dict
+            One a service and region that it uses or holds: ``service_id``, ``region``, ``used_vcpus``,
+            ``reserved_vcpus``; in shared mode ``moves_to``, threads by region when this one is lost.
+        """
+        made: list[dict[str, Any]] = []
+        names = self.problem.regions
+        for row, at in np.argwhere(self.reserved_vcpus > 0).tolist():
+            region = names[int(self.problem.allowed[row, at])]
+            made.append(
+                {
+                    "service_id": self.problem.service_ids[row],
+                    "region": region,
+                    "used_vcpus": float(self.used_vcpus[row, at]),
+                    "reserved_vcpus": float(self.reserved_vcpus[row, at]),
+                }
+            )
+            if self.mode is FailoverMode.SHARED:
+                moved = self.moved_vcpus[row, at]
+                there = self.problem.allowed[row].tolist()
+                made[-1]["moves_to"] = {names[there[to]]: float(moved[to]) for to in np.flatnonzero(moved)}
+        return made
