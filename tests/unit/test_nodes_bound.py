@@ -10,7 +10,7 @@ import pytest
 
 from aicsched.errors import ConfigError, PlacementError
 from aicsched.place.nodes import POLICIES, Nodes, Pods, Requirements, build_nodes, build_pods, place_pods
-from aicsched.place.nodes import bound as under_test
+from aicsched.place.nodes import fillings as under_test
 from aicsched.place.nodes.bound import bound_allocation
 from aicsched.place.nodes.check import check_nodes
 from aicsched.place.nodes.kernels.patterns import BEST_FILLINGS
@@ -121,7 +121,7 @@ def test_bad_limits_and_a_failing_solver_are_told(monkeypatch: pytest.MonkeyPatc
     for wrong in ({"cpu_step": 0}, {"max_rounds": 0}):
         with pytest.raises(ConfigError, match="at least 1"):
             bound_allocation(nodes, pods, **wrong)
-    real = under_test._Programme.__init__
+    real = under_test.Programme.__init__
 
     class Stub:
         def __init__(self, solver: Any) -> None:
@@ -134,7 +134,7 @@ def test_bad_limits_and_a_failing_solver_are_told(monkeypatch: pytest.MonkeyPatc
         real(self, kinds)
         self.solver = Stub(self.solver)
 
-    monkeypatch.setattr(under_test._Programme, "__init__", stubbed)
+    monkeypatch.setattr(under_test.Programme, "__init__", stubbed)
     with pytest.raises(PlacementError, match="GLOP found no optimum"):
         bound_allocation(nodes, pods)
 

@@ -13,7 +13,8 @@ from aicsched.place.nodes import build_pods, place_pods, typical_pods
 from aicsched.place.nodes.bound import bound_allocation
 from aicsched.place.nodes.check import check_nodes
 from aicsched.place.nodes.measure import measure
-from aicsched.place.nodes.openb import inflate, read_openb_nodes, read_openb_pods, select_nodes, select_pods
+from aicsched.place.nodes.openb import inflate, read_openb_nodes, read_openb_pods
+from aicsched.place.nodes.select import select_nodes, select_pods
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,14 @@ import numpy as np
 
 from aicsched.errors import InputError
 from aicsched.place.nodes.problem import Requirements, build_nodes, build_pods
+from aicsched.place.nodes.select import select_pods
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from aicsched.place.nodes.problem import Nodes, Pods
 
-__all__ = ["inflate", "read_openb_nodes", "read_openb_pods", "select_nodes", "select_pods"]
+__all__ = ["inflate", "read_openb_nodes", "read_openb_pods"]
 
 _NODE_COLUMNS: Final = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
 _POD_COLUMNS: Final = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
@@ -153,73 +154,3 @@ def inflate(pods: Pods, gpu_milli: int, *, ratio: float = 1.3, seed: int = 0) ->
             break
         chosen.append(drawn)
     return select_pods(pods, chosen)
-
-
-def select_pods(pods: Pods, chosen: list[int]) -> Pods:
-    """Return some pods, in a given order; who is there again gets a new name.
-
-    Parameters
-    ----------
-    pods : Pods
-        The pods.
-    chosen : list of int
-        Indices.
-
-    Returns
-    -------
-    Pods
-        Of the same requirements.
-    """
-    times: dict[int, int] = {}
-    ids: list[str] = []
-    for at in chosen:
-        many = times[at] = times.get(at, -1) + 1
-        ids.append(f"{pods.pod_ids[at]}+{many}" if many else pods.pod_ids[at])
-    return build_pods(
-        ids,
-        cpu_milli=pods.cpu_milli[chosen],
-        memory_mib=pods.memory_mib[chosen],
-        num_gpu=pods.num_gpu[chosen],
-        gpu_milli=pods.gpu_milli[chosen],
-        requirements=pods.requirements,
-        requirement=pods.requirement[chosen],
-        priority=pods.priority[chosen],
-        gang=pods.gang[chosen],
-    )
-
-
-def select_nodes(nodes: Nodes, chosen: list[int]) -> Nodes:
-    """Return some nodes.
-
-    Parameters
-    ----------
-    nodes : Nodes
-        The machines.
-    chosen : list of int
-        Indices.
-
-    Returns
-    -------
-    Nodes
-        With what is free of them.
-    """
-    most = int(nodes.gpus[chosen].max(initial=0))
-    return build_nodes(
-        [nodes.node_ids[at] for at in chosen],
-        cpu_milli=nodes.cpu_milli[chosen],
-        memory_mib=nodes.memory_mib[chosen],
-        gpus=nodes.gpus[chosen],
-        gpu_model=[nodes.gpu_model[at] for at in chosen],
-        labels=[nodes.labels[at] for at in chosen],
-        taints=[nodes.taints[at] for at in chosen],
-        cpu_free_milli=nodes.cpu_free_milli[chosen],
-        memory_free_mib=nodes.memory_free_mib[chosen],
-        gpu_free_milli=nodes.gpu_free_milli[chosen][:, :most],
-        cpu_idle_w=nodes.cpu_idle_w[chosen],
-        cpu_busy_w=nodes.cpu_busy_w[chosen],
-        gpu_idle_w=nodes.gpu_idle_w[chosen],
-        gpu_busy_w=nodes.gpu_busy_w[chosen],
-        asleep_w=nodes.asleep_w[chosen],
-        pue=nodes.pue[chosen],
-        g_per_kwh=nodes.g_per_kwh[chosen],
-    )
