@@ -59,7 +59,19 @@ class Price(CheapestStart):
         self.share = share
         self.g_per_kwh = g_per_kwh
 
-    def _price(self, batch: Batch) -> NDArray[np.float64]:
+    def of(self, batch: Batch) -> NDArray[np.float64]:
+        """Return the price of a slot of waiting for each job.
+
+        Parameters
+        ----------
+        batch : Batch
+            The arrivals.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            In g/kWh times slots, per thread.
+        """
         jobs = batch.jobs
         if self.g_per_kwh is not None:
             return self.g_per_kwh / jobs.vcpus

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from aicsched.errors import ConfigError, did_you_mean
 from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
 from aicsched.place.online.pricing import Price
+from aicsched.place.online.rolling import Mpc, Robust
+from aicsched.place.online.scaling import CarbonScaler
 from aicsched.place.online.waiting import (
     CarbonTime,
     EcovisorThreshold,
@@ -39,6 +41,9 @@ ONLINE: Final = MappingProxyType(
             SpotFirst,
             SpotRes,
             Price,
+            Robust,
+            Mpc,
+            CarbonScaler,
         )
     }
 )

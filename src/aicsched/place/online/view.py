@@ -101,6 +101,8 @@ class Vintages:
         What each says.
     oracle : bool
         They are the truth itself, as in GAIA: a perfect forecast of the whole trace.
+    scenarios : ndarray of float64, shape (v, s, h), optional
+        Trajectories drawn from each, for policies that weigh risks.
 
     Raises
     ------
@@ -113,6 +115,7 @@ class Vintages:
     step_s: float
     g_per_kwh: NDArray[np.float64]
     oracle: bool = False
+    scenarios: NDArray[np.float64] | None = None
     sums: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +130,12 @@ class Vintages:
         if len(self.issue_s) != len(self.start_s) or (np.diff(self.issue_s) <= 0).any() or self.step_s <= 0:
             msg = "the times of the vintages don't rise"
             raise InputError(msg, hint="sort them by time of issue, each once")
+        drawn = self.scenarios
+        if drawn is not None:
+            if drawn.ndim != 3 or drawn.shape[::2] != values.shape or not np.isfinite(drawn).all():
+                msg = f"scenarios of shape {drawn.shape} don't belong to forecasts of shape {values.shape}"
+                raise InputError(msg, hint="give (vintages, scenarios, slots), all finite")
+            object.__setattr__(self, "scenarios", frozen(drawn, np.float64))
         sums = np.zeros((len(values), values.shape[1] + 1))
         np.cumsum(values, axis=1, out=sums[:, 1:])
         object.__setattr__(self, "g_per_kwh", frozen(values, np.float64))
@@ -201,6 +210,7 @@ class Vintages:
                 step_s=self.step_s,
                 g_per_kwh=self.g_per_kwh[only],
                 oracle=self.oracle,
+                scenarios=None if self.scenarios is None else self.scenarios[only],
             )
         )
 

@@ -175,14 +175,25 @@ class CheapestStart(ArrivalPolicy):
             jobs.arrival_s / step,
             jobs.estimate_s / step,
             jobs.max_wait_s / step,
-            self._price(batch),
+            self.of(batch),
             float(self.every_s / step),
             self.per_time,
         )
         return RunPlans.starting_at(np.maximum(start * step, jobs.arrival_s))
 
-    def _price(self, batch: Batch) -> NDArray[np.float64]:
-        """Return what waiting a slot must save at least, in g/kWh times slots."""
+    def of(self, batch: Batch) -> NDArray[np.float64]:
+        """Return what waiting a slot must save at least.
+
+        Parameters
+        ----------
+        batch : Batch
+            The arrivals.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            In g/kWh times slots, per thread; here 0.
+        """
         return np.zeros(len(batch.jobs))
 
 
