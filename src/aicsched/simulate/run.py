@@ -117,7 +117,7 @@ def simulate(
         policy=chosen.name,
         metrics=measure(log, workload, truth, world.costs, reserved_vcpus=world.reserved_vcpus),
         log=log,
-        lengths=getattr(chosen, "lengths", "unused"),
+        lengths=chosen.lengths,
         oracle_forecast=known.oracle,
     )
 

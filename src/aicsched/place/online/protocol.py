@@ -70,6 +70,7 @@ class OnlinePolicy(Protocol):
     """
 
     name: ClassVar[str]
+    lengths: ClassVar[str]
 
     def decide(self, view: ClusterView, now_s: float) -> list[Action]:
         """Say what to do at ``now_s``; an action on a job that is done already is ignored."""
@@ -81,6 +82,7 @@ class OraclePolicy(Protocol):
     """A policy that knows true lengths: a bound to compare with, never to be run live."""
 
     name: ClassVar[str]
+    lengths: ClassVar[str]
     oracle: ClassVar[bool]
 
     def decide(self, view: OracleView, now_s: float) -> list[Action]:

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import ConfigError, did_you_mean
+from aicsched.place.online.pausing import OprDoubleThreshold
 from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
 from aicsched.place.online.pricing import Price
+from aicsched.place.online.quotas import Cap, CicsVcc
 from aicsched.place.online.rolling import Mpc, Robust
 from aicsched.place.online.scaling import CarbonScaler
 from aicsched.place.online.waiting import (
@@ -44,6 +46,9 @@ ONLINE: Final = MappingProxyType(
             Robust,
             Mpc,
             CarbonScaler,
+            OprDoubleThreshold,
+            Cap,
+            CicsVcc,
         )
     }
 )

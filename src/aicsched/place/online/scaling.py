@@ -2,7 +2,7 @@
 
 References
 ----------
-Hanafy et al., SIGMETRICS'24, doi:10.1145/3626788.
+Hanafy et al., SIGMETRICS'24, arXiv:2302.08681.
 """
 
 from __future__ import annotations
