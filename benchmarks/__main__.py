@@ -25,6 +25,7 @@ REGISTRY = {
     "reassign": "benchmarks.reassign",
     "failover": "benchmarks.failover",
     "simulate": "benchmarks.simulate",
+    "online": "benchmarks.online",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"

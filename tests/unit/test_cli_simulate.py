@@ -49,9 +49,18 @@ def test_savings_come_with_what_they_depend_on(run: Run) -> None:
     assert 0 < row["carbon_ratio"] < 1
     assert row["completed_jobs"] == row["jobs"] == made["jobs"] == 3
     assert row["slack_h"] == [6, 24]
-    assert row["capacity"] == {"on_demand_vcpus": None, "reserved_vcpus": 0}
+    assert row["capacity"] == {"cap_vcpus": None, "on_demand_vcpus": None, "reserved_vcpus": 0}
     assert (row["lengths"], row["forecast"], made["time_unit"]) == ("queue mean", "oracle", "s")
     assert {"mean_wait_h", "cost", "carbon_g", "suspended_jobs", "peak_vcpus"} <= set(row)
+
+
+def test_a_cap_is_kept_and_said(run: Run) -> None:
+    (row,) = as_json(run("--policy", "wait_awhile", "--cap", "2", "--json"))["policies"]
+    assert row["capacity"]["cap_vcpus"] == 2
+    assert row["peak_vcpus"] <= 2
+    assert "at most 2 CPUs" in run("--cap", "2")[1]
+    assert "use --tick 0" in run("--cap", "2", "--reserved", "1")[2]
+    assert run("--cap", "2", "--reserved", "1", "--tick", "0")[0] == 0
 
 
 def test_policies_are_repeated_or_listed(run: Run) -> None:

@@ -53,6 +53,10 @@ def simulate(
     reserved: Annotated[
         str, typer.Option("--reserved", metavar="CPUS,…", help="Reserved CPUs, paid in any case.")
     ] = "0",
+    cap: Annotated[
+        float | None,
+        typer.Option("--cap", metavar="CPUS", min=0, help="No more CPUs are busy at once."),
+    ] = None,
     tick: Annotated[
         float,
         typer.Option("--tick", metavar="S", min=0, help="Go by ticks, as published figures do; 0: exact."),
@@ -80,6 +84,7 @@ def simulate(
     from aicsched.simulate import Costs, Queues, World, read_trace, read_truth
     from aicsched.simulate.sweep import cases, sweep
 
+    room = float("inf") if cap is None else cap
     limits = _numbers(queue_limit, "--queue-limit")
     wanted = cases(
         [name for item in policy or [_DEFAULT] for name in item.split(",") if name.strip()],
@@ -88,7 +93,7 @@ def simulate(
         worlds=[
             World(
                 reserved_vcpus=size, save_s=suspend_cost, load_s=suspend_cost, spot_loss_per_h=spot_loss,
-                checkpoint_s=checkpoint, seed=seed, costs=Costs(watts_per_vcpu=watts),
+                checkpoint_s=checkpoint, seed=seed, cap_vcpus=room, costs=Costs(watts_per_vcpu=watts),
             )
             for size in _numbers(reserved, "--reserved")
         ],
@@ -157,7 +162,9 @@ def _print(trace: Trace, results: Sequence[Result], tick_s: float) -> None:
     heads = ("emits", "ratio", "wait [h]", "cost", "suspended", "lengths")
     more = ("start [h]", "slack [h]", "reserved") if several else ()
     slack = "" if several else f", slack {_waits(results[0])} h"
-    print_table(f"{len(trace)} jobs{slack}, on demand without a limit", ("policy", *more, *heads), rows)
+    cap = results[0].case.world.cap_vcpus
+    room = f"at most {cap:g} CPUs" if isinstance(cap, float) and cap < float("inf") else "no cap"
+    print_table(f"{len(trace)} jobs{slack}, {room}", ("policy", *more, *heads), rows)
     note = f"Perfect forecasts; times in ticks of {tick_s:g} s." if tick_s else "Perfect forecasts."
     console().print(f"{note} Ratio: to no_wait. Lengths: what the policy knew of them.")
 

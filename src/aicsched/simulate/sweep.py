@@ -97,6 +97,7 @@ class Result:
             "capacity": {
                 "reserved_vcpus": case.world.reserved_vcpus,
                 "on_demand_vcpus": None,
+                "cap_vcpus": None if not case.world.capped else case.world.cap_vcpus,
             },
         }
 
