@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from aicsched.errors import ConfigError
-from aicsched.place.online import ONLINE, ArrivalPolicy, Vintages
+from aicsched.place.online import (
+    ONLINE,
+    Action,
+    ActionKind,
+    ArrivalPolicy,
+    ClusterView,
+    Stretch,
+    Vintages,
+)
 from aicsched.simulate import Queues, RunLog, Trace, Truth, Workload, World, simulate
 from aicsched.slots import HOUR_S
 
@@ -174,3 +182,77 @@ def test_impossible_worlds_are_refused(facts: dict[str, Any], words: str) -> Non
 def test_ticks_are_for_arrays_only() -> None:
     with pytest.raises(ConfigError, match="don't go by ticks"):
         simulate("no_wait", workload(1), grid(1), world=World(cap_vcpus=50, reserved_vcpus=2, tick_s=5))
+
+
+# ---------------------------------------------------------------- policies of others
+class ByHand:
+    """A policy that does at each hour what its table says, live or simulated."""
+
+    name: ClassVar[str] = "by_hand"
+    lengths: ClassVar[str] = "unused"
+    rolling: ClassVar[bool] = True
+
+    def __init__(self, table: dict[int, list[Action]]) -> None:
+        self.table = table
+        self.seen: list[ClusterView] = []
+
+    def decide(self, view: ClusterView, now_s: float) -> list[Action]:
+        assert view.now_s == now_s
+        self.seen.append(view)
+        return self.table.get(round(now_s / HOUR_S), []) if now_s % HOUR_S == 0 else []
+
+
+def test_jobs_are_started_scaled_suspended_and_resumed() -> None:
+    trace = Trace(arrival_s=np.zeros(1), length_s=np.array([5.0 * HOUR_S]), vcpus=np.ones(1))
+    work = Workload.of(trace, Queues.parse("10"))
+    twice = (Stretch(2 * HOUR_S, scale=2.0, rate=1.5),)
+    policy = ByHand(
+        {
+            0: [Action(kind=ActionKind.START, job=0, at_s=0.0)],
+            2: [Action(kind=ActionKind.SCALE, job=0, at_s=2 * HOUR_S, stretches=twice)],
+            3: [Action(kind=ActionKind.SUSPEND, job=0, at_s=3.5 * HOUR_S)],
+            5: [
+                Action(kind=ActionKind.RESUME, job=0, at_s=6 * HOUR_S),
+                # This can't be: it has begun.
+                Action(kind=ActionKind.START, job=0, at_s=5 * HOUR_S),
+            ],
+        }
+    )
+    log = simulate(policy, work, grid(1)).log
+    assert (log.start_s / HOUR_S).tolist() == [0, 2, 6]
+    # Two hours, then an hour and a half at one and a half times the speed; the rest is three quarters.
+    assert (log.stop_s / HOUR_S).tolist() == [2, 3.5, 6.75]
+    assert log.vcpus.tolist() == [1, 2, 1]
+    stages = [(len(view.waiting), len(view.running), view.active.tolist()) for view in policy.seen]
+    assert stages[0] == (1, 0, [])
+    assert stages[1] == (0, 1, [True])
+    assert stages[5] == (0, 1, [False])
+    assert [round(float(view.done_s[0]) / HOUR_S, 3) for view in policy.seen[1:5]] == [1, 2, 3, 3.5]
+
+
+def test_a_job_that_is_never_started_is_not_complete() -> None:
+    made = simulate(ByHand({}), workload(1, 3), grid(1))
+    assert made.metrics.completed_jobs == 0
+    assert np.isnan(made.metrics.mean_wait_h)
+    assert made.metrics.carbon_g == 0
+    early = Action(kind=ActionKind.SUSPEND, job=0, at_s=0.0)
+    assert simulate(ByHand({1: [early]}), workload(1, 3), grid(1)).metrics.completed_jobs == 0
+
+
+def test_a_plan_in_stretches_goes_on_after_a_cap_held_it_up() -> None:
+    trace = Trace(arrival_s=np.zeros(2), length_s=np.array([3.0, 2.0]) * HOUR_S, vcpus=np.ones(2))
+    work = Workload.of(trace, Queues.parse("10"))
+    parts = (Stretch(HOUR_S, 2 * HOUR_S), Stretch(4 * HOUR_S))
+    policy = ByHand(
+        {
+            0: [
+                Action(kind=ActionKind.START, job=0, at_s=0.0),
+                Action(kind=ActionKind.START, job=1, at_s=HOUR_S, stretches=parts),
+            ]
+        }
+    )
+    log = simulate(policy, work, grid(1), world=World(cap_vcpus=1.0)).log
+    # Its first stretch passes while the other job runs; all of it is done in the second.
+    assert log.job.tolist() == [0, 1]
+    assert (log.start_s / HOUR_S).tolist() == [0, 4]
+    assert (log.stop_s / HOUR_S).tolist() == [3, 6]
