@@ -68,6 +68,8 @@ PROJECT = {
     ("gb", "semi_weekly", 0.1): (14.67, 18.80),
 }
 RIVAL_TICK_S = 300
+# A quick run may be traced line by line, which takes its time.
+SMOKE_S = 20.0
 LARGE = ("pai-100k", "azure-100k")
 LARGE_POLICIES = (
     "no_wait", "lowest_slot", "lowest_window", "carbon_time", "price", "ecovisor_threshold", "wait_awhile",
@@ -162,7 +164,7 @@ def _rival(work: Workload, truth: Truth) -> Table:
 # ---------------------------------------------------------------- GAIA
 
 
-def _gaia(work: Workload, truth: Truth, *, known: bool) -> Table:
+def _gaia(work: Workload, truth: Truth, *, known: bool, most_s: float) -> Table:
     rows, whole = [], 0.0
     base = _timed("no_wait", work, truth, World()).metrics.carbon_g
     for policy, reserved, ratio, cost, wait in GAIA:
@@ -181,7 +183,7 @@ def _gaia(work: Workload, truth: Truth, *, known: bool) -> Table:
                 f"{facts.mean_wait_h:.2f}", f"{facts.suspended_jobs}", f"{1e3 * made.cpu_s:.1f}",
             )
         )  # fmt: skip
-    assert whole < (1.0 if known else 5.0), f"the 16 runs took {whole:.2f} CPU s"
+    assert whole < most_s, f"the {len(GAIA)} runs took {whole:.2f} CPU s"
     columns = (
         "policy", "reserved", "ratio, GAIA", "ratio", "cost, GAIA", "cost", "wait, GAIA [h]", "wait [h]",
         "suspended", "CPU ms",
@@ -461,13 +463,16 @@ def run(*, smoke: bool) -> list[Table]:
     folder = _root()
     if folder is None:
         work, truth = _drawn(200)
-        return [_gaia(work, truth, known=False), _rival(work, truth)]
+        return [_gaia(work, truth, known=False, most_s=SMOKE_S), _rival(work, truth)]
     gaia = folder / "gaia"
     week, year = read_trace(gaia / "pai_1k.csv.gz"), read_truth(gaia / "AU-SA-2022-hourly.csv.gz")
     work = Workload.of(week, Queues.parse("6x24"), tick_s=TICK_S)
     truth = Truth(g_per_kwh=year.g_per_kwh[7000:])
     # Before anything is compiled, as a first call of the command finds it.
-    tables = [_gaia(work, truth, known=True), _front(work, year, (7000, 0, 3000, 5000))]
+    tables = [
+        _gaia(work, truth, known=True, most_s=SMOKE_S if smoke else 1.0),
+        _front(work, year, (7000, 0, 3000, 5000)),
+    ]
     if smoke:
         part, drawn = _drawn(60)
         return [*tables, _rival(part, drawn)]
