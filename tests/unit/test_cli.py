@@ -41,7 +41,18 @@ def as_json(result: tuple[int, str, str]) -> Any:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["", "plan", "score", "score nodes", "ledger", "backtest", "recycle recommend", "config show", "serve"],
+    [
+        "",
+        "plan",
+        "score",
+        "score nodes",
+        "ledger",
+        "backtest",
+        "recycle recommend",
+        "config show",
+        "serve",
+        "simulate",
+    ],
 )
 def test_help_works_everywhere(run: Run, arguments: str) -> None:
     code, out, _ = run(*arguments.split(), "--help")
