@@ -118,7 +118,7 @@ def test_a_drill_on_files(run: Run, files: dict[str, str], tmp_path: Path) -> No
     kept = json.loads((tmp_path / "out" / "failover-plan.json").read_text(encoding="utf-8"))
     held = {(row["service_id"], row["region"]): row["reserved_vcpus"] for row in kept["services"]}
     assert held == {("a", "one"): 20, ("a", "two"): 20, ("b", "one"): 10, ("b", "two"): 10}
-    assert "N+1 plan (shared reserve" in run(*arguments, "--mode", "shared", "--warm", "--out", "out")[1]
+    assert "N+1 plan (shared reserve" in run(*arguments, "--mode", "shared", "--out", "out")[1]
     shared = json.loads((tmp_path / "out" / "failover-plan.json").read_text(encoding="utf-8"))["services"]
     for row in shared:
         assert row["moves_to"] == {{"one": "two", "two": "one"}[row["region"]]: row["used_vcpus"]}
@@ -142,6 +142,7 @@ def test_a_drill_on_files(run: Run, files: dict[str, str], tmp_path: Path) -> No
         (["headroom", "--mode", "both"], "'both' is no mode"),
         (["growth", "--growth", "cubic"], "'cubic' is no kind of growth"),
         (["drill", "--lose", "nowhere"], "no failure group or region 'nowhere'"),
+        (["drill", "--warm", "--as-is"], "no service has a reserve of its own"),
         (["drill", "--detection", "9:1:2"], "9:1:2 doesn't rise"),
         (["drill", "--services", "missing.csv"], "missing.csv"),
         (["headroom", "--level", "3"], "level"),

@@ -323,7 +323,8 @@ def run_drill(  # noqa: PLR0913 - one keyword per fact
     Raises
     ------
     InputError
-        There is no such group, a service names an unknown region, or the plan is of other services.
+        There is no such group, a service names an unknown region, the plan is of other services, or pods
+        are said to be warm without a reserve of their own.
     """
     names = [region.name for region in fleet.regions]
     groups = [region.failure_group or region.name for region in fleet.regions]
@@ -333,6 +334,9 @@ def run_drill(  # noqa: PLR0913 - one keyword per fact
         raise InputError(msg, hint=did_you_mean(lost, [*groups, *names]), value=lost)
     gone = np.array([item == group for item in groups])
     facts = facts or DrillFacts()
+    if facts.warm and (plan is None or plan.mode is FailoverMode.SHARED):
+        msg = "pods can't run already where no service has a reserve of its own"
+        raise InputError(msg, hint="leave warm out, or plan with a dedicated reserve")
     capacity = service_capacity(fleet) | dict(capacity_vcpus or {})
     gap = 0.0
     if plan is None:
