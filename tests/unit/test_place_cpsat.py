@@ -10,7 +10,7 @@ import pytest
 from aicsched.errors import Infeasible, PlacementError
 from aicsched.place import cpsat
 from aicsched.place.check import check
-from aicsched.place.choice import costs_g, overfull, to_placement
+from aicsched.place.choice import costs_g, feasible, to_placement
 from aicsched.place.cpsat import count_columns, dearest_g, solve_exact
 from aicsched.place.problem import build_problem
 from aicsched.place.solve import solve
@@ -65,7 +65,7 @@ def test_threads_finer_than_a_thousandth_give_a_plan_but_no_bound() -> None:
     problem = build_problem(jobs, fleet(0.7), CURVES, GRID)
     exact = solve_exact(problem)
     assert exact.choice is not None
-    assert not overfull(problem, exact.choice)
+    assert feasible(problem, exact.choice)
     assert exact.bound_g == float("-inf")
     none = solve_exact(build_problem(jobs, fleet(0.34), CURVES, GRID))
     assert (none.choice, none.bound_g) == (None, float("-inf"))
@@ -84,5 +84,5 @@ def test_equal_input_gives_an_equal_answer() -> None:
 def test_a_limit_that_is_too_short_leaves_the_choice_open() -> None:
     problem = build_problem(crowd(), fleet(22.0, 22.0), CURVES, GRID)
     exact = solve_exact(replace(problem), limit=0.0)
-    assert exact.choice is None or not overfull(problem, exact.choice)
+    assert exact.choice is None or feasible(problem, exact.choice)
     assert exact.bound_g < float("inf")

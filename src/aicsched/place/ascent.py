@@ -141,8 +141,9 @@ def polish(
             raise StopIteration
 
     scale = max(abs(fall(prices_g[finite])[0]), 1e-9)
-    options = {"maxfun": steps, "maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-13}
-    minimize(
+    options: Any = {"maxfun": steps, "maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-13}
+    find: Any = minimize
+    find(
         fall,
         prices_g[finite],
         jac=True,

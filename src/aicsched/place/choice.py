@@ -54,7 +54,7 @@ def load(problem: Problem, choice: Choice) -> NDArray[np.float64]:
         np.bincount(cell, weights=np.repeat(use, problem.n_slots), minlength=regions * count)
         for use in problem.demand.T
     ]
-    return np.array(held).reshape(problem.capacity.shape)
+    return np.array(held, np.float64).reshape(problem.capacity.shape)
 
 
 def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:

@@ -214,9 +214,10 @@ def warm(search: Search, start: Placement) -> None:
     while True:
         seating = Seating(search.ground)
         seating.put(choice)
-        full = (seating.free < 0).any(axis=0)
+        full = np.asarray((seating.free < 0).any(axis=0))
         place = np.repeat(choice.region, problem.n_slots)
-        hit = np.logical_or.reduceat(full[place, choice.slots] & (place >= 0), pointers(problem)[:-1])
+        inside: NDArray[np.bool_] = full[place, choice.slots] & (place >= 0)
+        hit = np.add.reduceat(inside.astype(np.int64), pointers(problem)[:-1]) > 0
         earlier, later = problem.order[:, 0], problem.order[:, 1]
         starts, ends = spans(problem, choice)
         both = (choice.region[earlier] >= 0) & (choice.region[later] >= 0)

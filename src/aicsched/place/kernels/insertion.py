@@ -99,12 +99,16 @@ def _place(
             take(job, facts, uses, free, region, spots, span, head, link)
 
 
+def _place_work(facts: Indices, *_rest: Any) -> float:
+    return 2000.0 * float(facts[:, 0].sum())
+
+
 # facts, uses, and the state of a plan with regions and spots written down: takes room and makes the rings.
 PLACE = Kernel(
     _place,
     _place,
     signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE})",
-    work=lambda facts, *_rest: 2000.0 * float(facts[:, 0].sum()),
+    work=_place_work,
     helpers=SEAT_HELPERS,
     exact=False,
 )
@@ -150,6 +154,10 @@ def _answer(
                 load[resource, place, spots[index]] += uses[job, costs + resource]
 
 
+def _answer_work(facts: Indices, *_rest: Any) -> float:
+    return 50000.0 * float((facts[:, 2] - facts[:, 1]).sum())
+
+
 # facts, uses, rates, endless room, best region of each job and its first slot there, out: region, spots
 # and load (K, R, T).
 ANSWER = Kernel(
@@ -158,7 +166,7 @@ ANSWER = Kernel(
     signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {read_only('float64', 3)}, "
     f"{read_only('float64', 3)}, {read_only('int32', 1)}, {read_only('int32', 1)}, "
     "int64[::1], int64[::1], float64[:, :, ::1])",
-    work=lambda facts, *_rest: 50000.0 * float((facts[:, 2] - facts[:, 1]).sum()),
+    work=_answer_work,
     helpers=SEAT_HELPERS,
     exact=False,
 )

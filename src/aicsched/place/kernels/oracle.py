@@ -78,7 +78,7 @@ def _least(
     sums: Array,
     cost: Array,
     order: Indices,
-) -> tuple[float, int]:
+) -> tuple[Any, int]:
     """Return a job's least cost in one region, and the first slot of that answer."""
     length = facts[job, 0]
     begin = facts[job, 1]

@@ -11,7 +11,7 @@ ends, as pointers (J + 1,) followed by indices.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def draw(state: NDArray[np.uint64], most: int) -> int:
+def draw(state: NDArray[np.uint64], most: int) -> Any:  # noqa: ANN401 - numpy's integer
     """Return a whole number below `most` (xorshift, Marsaglia 2003, doi:10.18637/jss.v008.i14)."""
     word = state[0]
     word ^= word << np.uint64(13)
@@ -126,7 +126,7 @@ def priced_in(
     weight: float,
     cost: Array,
     order: Indices,
-) -> tuple[float, int]:
+) -> tuple[Any, int]:
     """Return what the cheapest spots with room in one region cost, and the first of them.
 
     The slots of a job in pieces are left at the front of `order`, which counts from `first`.
