@@ -20,6 +20,7 @@ from aicsched.place.nodes import (
     build_nodes,
     build_pods,
     place_pods,
+    policies,
     typical_pods,
 )
 from aicsched.place.nodes.check import check_nodes
@@ -412,7 +413,7 @@ def test_ids_are_unique() -> None:
         build_pods(["a", "a"], cpu_milli=1, memory_mib=1)
 
 
-def test_choices_out_of_range_are_refused() -> None:
+def test_choices_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes, pods = one_kind(1), plain_pods(1)
     with pytest.raises(ConfigError, match=r"no policy 'fdg'.*fgd"):
         place_pods(nodes, pods, "fdg")
@@ -424,6 +425,9 @@ def test_choices_out_of_range_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             place_pods(nodes, pods, **wrong)
+    monkeypatch.setattr(policies, "_MOST_SCORES", 0)
+    with pytest.raises(InputError, match="1 sizes of pods on 1 nodes are too many pairs"):
+        place_pods(nodes, pods)
     for share in (0.0, 1.5):
         with pytest.raises(InputError, match="popularity"):
             typical_pods(pods, share)

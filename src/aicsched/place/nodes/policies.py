@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
-from aicsched.errors import ConfigError, did_you_mean
+from aicsched.errors import ConfigError, InputError, did_you_mean
 from aicsched.place.nodes.encode import (
     alike,
     arrivals_of,
@@ -52,6 +52,8 @@ POLICIES: Final = MappingProxyType(
 """Names, and the kernel's numbers for them."""
 _W_PER_KW: Final = 1000.0
 _SEED_BITS: Final = 2**32
+# A score and a GPU are kept for each size of pod on each node: 16 bytes.
+_MOST_SCORES: Final = 10**8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,11 +151,13 @@ def place_pods(
     ------
     ConfigError
         No such policy; a seed or a rate out of range.
+    InputError
+        More than 10^8 pairs of a node and a distinct size of pod: scores of all are kept.
 
     Notes
     -----
-    A pod takes the first whole GPUs of its node; which GPU it shares is part of the score. A gang that
-    can't be placed whole isn't placed at all. Nobody is moved or sent away for a higher priority.
+    A pod takes the first whole GPUs of its node; which one it shares, `fgd` and `carbon_fgd` choose by FGD's
+    measure (and grams), the others take the one with the least room. A gang that can't be placed whole isn't placed at all. Nobody is moved or sent away for a higher priority.
 
     `carbon_fgd` adds up, per hour: the grams of the watts a pod adds (its CPU, the GPUs it wakes, the node if
     it wakes that; power × PUE × intensity), and the rise of starved GPU in the mean over typical pods, priced
@@ -180,6 +184,9 @@ def place_pods(
         raise ConfigError(msg, hint="give watts from 0", value=stranded_w_per_gpu)
     shapes, order = shapes_of(pods), arrivals_of(pods)
     eligible = eligible_nodes(shapes, nodes, pods.requirements)
+    if len(shapes.sizes) * len(nodes) > _MOST_SCORES:
+        msg = f"{len(shapes.sizes)} sizes of pods on {len(nodes)} nodes are too many pairs to keep scores of"
+        raise InputError(msg, hint="round requests, so that there are fewer sizes", value=len(shapes.sizes))
     rules, tallies = rules_of(shapes, nodes, pods.requirements, eligible)
     models = models_of(nodes)
     if typical is None and len(pods):
