@@ -156,8 +156,9 @@ def place_pods(
 
     Notes
     -----
-    A pod takes the first whole GPUs of its node; which one it shares, `fgd` and `carbon_fgd` choose by FGD's
-    measure (and grams), the others take the one with the least room. A gang that can't be placed whole isn't placed at all. Nobody is moved or sent away for a higher priority.
+    A pod takes the first whole GPUs of its node; which one it shares, `fgd` and `carbon_fgd` choose by
+    FGD's measure (and grams), the others take the one with the least room. A gang that can't be placed
+    whole isn't placed at all. Nobody is moved or sent away for a higher priority.
 
     `carbon_fgd` adds up, per hour: the grams of the watts a pod adds (its CPU, the GPUs it wakes, the node if
     it wakes that; power × PUE × intensity), and the rise of starved GPU in the mean over typical pods, priced
