@@ -228,6 +228,13 @@ def test_numbers_near_64_bits_stay_exact() -> None:
     assert plan.lower_bound <= 1
 
 
+def test_prices_beyond_64_bits_prove_nothing() -> None:
+    facts = {"need": [[5, 1], [5, 1]], "home": [0, 1], "load_weight": [2**30, 0]}
+    for room, value in ((10, 8 * 2**30), (2**50, 0)):
+        machines = {"capacity": [[10, room]] * 2, "safety_capacity": [[1, room]] * 2}
+        assert lower_bound(build_reassignment(**facts, **machines)).value == value
+
+
 # ---------------------------------------------------------------- the challenge's instances
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_plans_of_the_challenge_are_near_published_bounds(shared_data: Path, name: str) -> None:

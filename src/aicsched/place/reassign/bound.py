@@ -93,6 +93,8 @@ class _Relaxed:
         """Round prices to a grid within their ranges, and compute the bound in whole numbers."""
         problem = self.problem
         scale = self._scale(float(load.max() + room.max()), float(toll.max(initial=0)))
+        if scale == 0:
+            return 0
 
         def whole(prices: Numbers, most: Whole | None = None) -> Whole:
             rounded = np.rint(np.maximum(prices, 0) * scale).astype(np.int64)
@@ -112,14 +114,14 @@ class _Relaxed:
         return max(-(-total // scale), 0)
 
     def _scale(self, price: float, toll: float) -> int:
-        """Choose the grid as fine as 64 bits allow."""
+        """Choose the grid as fine as 64 bits allow; 0 where whole costs are too large for them already."""
         problem = self.problem
         targets = sum(weight * (target + 1) for _, _, target, weight in self.balances)
         largest = float(max(problem.capacity.max(), problem.safety_capacity.max(), problem.need.max(), 1))
         most = len(problem.load_weight) * largest * (price + targets + 1.0)
         most += toll + float(self.fares.max() + self.travel.max())
         scale = _GRID
-        while scale > 1 and scale * most > _MOST:
+        while scale > 0 and scale * most > _MOST:
             scale //= 2
         return scale
 

@@ -34,14 +34,20 @@ __all__ = ["ReassignmentPlan", "solve"]
 _CHUNKS: Final = 240
 _STEPS_A_PROCESS: Final = 20_000
 _MOST_DEFAULT_STEPS: Final = 200_000_000
-# Of what an average process costs: at the start, when limits are closed, and at the end of all cooling.
-_HOT: Final = 2.0
-_COLD: Final = 7e-4
-# Share of the steps in which limits may be broken; the rest is for small costs.
-_OPEN: Final = 0.9
+# The first part of the steps may break limits, at a fine that rises. The second goes on from its best plan
+# and breaks none. Temperatures are shares of what an average process costs.
+_OPEN: Final = 0.8
+_HOT: Final = 3.0
+_COLD: Final = 5e-3
 _FINE: Final = 4.0
-_FINE_END: Final = 1e5
+_FINE_END: Final = 3e4
 _PENALTY: Final = 5.0
+_REHEAT: Final = 0.2
+_COOL: Final = 7e-4
+# What no gain is worth.
+_CLOSED: Final = 1e6
+# In a thousand; the others are shifts.
+_SWAPS: Final = 800
 _QUANTILES: Final = 1024
 _MOST: Final = 2**58
 
@@ -108,18 +114,31 @@ class _Cooling:
         middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
         self.quantiles = -np.log(middles)
 
-    def at(self, done: float) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        """Give limits, fines and penalty after a share of the search."""
-        hot, cold = max(self.size * _HOT * self.heat, 1.0), max(self.size * _COLD * min(self.heat, 1.0), 1.0)
-        share = min(done / _OPEN, 1.0)
-        closed = done >= _OPEN
-        last = cold ** (1 - (done - _OPEN) / (1 - _OPEN)) if closed else 0.0
-        temperature = last if closed else hot * (cold / hot) ** share
-        fine = _FINE_END * 10 if closed else _FINE * (_FINE_END / _FINE) ** share
+    def opened(self, done: float) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Give limits, fines and penalty after a share of the first part."""
+        hot = self.size * _HOT * self.heat
+        cold = self.size * _COLD * min(self.heat, 1.0)
+        fine = _FINE * (_FINE_END / _FINE) ** done
+        return self._at(hot * (cold / hot) ** done if hot > 0 else 0.0, fine, self.size * _PENALTY)
+
+    def closed(self, done: float, *, gained: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Give them after a share of the second; where the first gained nothing it begins as hot as that."""
+        hot = self.size * (_REHEAT if gained else _HOT) * self.heat
+        cool = min(self.size * _COOL, hot)
+        # The last fifth is for small costs.
+        temperature = hot * (cool / hot) ** (done / 0.8) if done < 0.8 and hot > 0 else cool ** (5 - 5 * done)
+        return self._at(temperature, _CLOSED, self.size * _CLOSED)
+
+    def _at(
+        self, temperature: float, fine: float, penalty: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         fines = np.minimum(self.weights * fine, self.most_fine).astype(np.int64)
-        penalty = min(self.size * _PENALTY * (1e3 if closed else 1.0), self.most_penalty)
         limits = np.minimum(self.quantiles * temperature, _MOST).astype(np.int64)
-        return frozen_array(limits, np.int64), np.maximum(fines, 1), max(int(penalty), 1)
+        return (
+            frozen_array(limits, np.int64),
+            np.maximum(fines, 1),
+            max(int(min(penalty, self.most_penalty)), 1),
+        )
 
 
 def _start_of(problem: Reassignment, start: ArrayLike | None) -> NDArray[np.int64]:
@@ -147,20 +166,22 @@ def _search(
     board: tuple[Any, ...] = board_of(problem, begin)
     best, log = begin.copy(), np.zeros((4 * len(begin) + 2, 2), dtype=np.int64)
     seeds = np.array([1 + seed * 7919 % 2147483562, 1 + seed * 104729 % 2147483398], dtype=np.int64)
-    steps, done = 0, 0.0
-    while done < 1.0:
+    steps, closed, gained, least = 0, False, False, int(board[TALLY][BEST])
+    while True:
         done, more = go_on(steps, int(board[TALLY][BEST]))
         if done >= 1.0:
             break
-        limits, fines, penalty = cooling.at(done)
+        if done < _OPEN:
+            limits, fines, penalty = cooling.opened(done / _OPEN)
+        else:
+            if not closed:
+                closed, gained = True, bool(board[TALLY][BEST] < least)
+                board = board_of(problem, best)
+            limits, fines, penalty = cooling.closed((done - _OPEN) / (1 - _OPEN), gained=gained)
         board = reprice(problem, board, fines, penalty)
         ANNEAL(board, best, log, seeds, limits, frozen_array([more, _SWAPS], np.int64))
         steps += more
     return best, int(board[TALLY][BEST]), steps
-
-
-# In a thousand; the others are shifts.
-_SWAPS: Final = 700
 
 
 class _Budget:
