@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aicsched.domain.carbon import IntensityKind
+from aicsched.domain.forecast import Forecast
 from aicsched.errors import ConfigError, InputError, TooLittleHistory
 from aicsched.place.online import (
     ONLINE,
@@ -20,6 +22,7 @@ from aicsched.place.online import (
     Vintages,
     make_online,
 )
+from aicsched.slots import SlotGrid
 
 HOUR = 3600.0
 ON_ARRIVAL = sorted(name for name, kind in ONLINE.items() if issubclass(kind, ArrivalPolicy))
@@ -137,5 +140,35 @@ def test_bad_forecasts_and_names_are_refused() -> None:
         dataclasses.replace(good, issue_s=good.issue_s[::-1])
     with pytest.raises(InputError, match="don't belong"):
         dataclasses.replace(good, issue_s=good.issue_s[1:])
+    with pytest.raises(InputError, match="begins after it was issued"):
+        dataclasses.replace(good, start_s=good.start_s + 1)
     with pytest.raises(ConfigError, match="did you mean carbon_time"):
         make_online("carbontime")
+
+
+def issued(hour: int, zone: str = "DE", level: float = 100.0) -> Forecast:
+    slots = SlotGrid(1_600_000_200 // 3600 * 3600 + hour * 3600, 3600, 4)
+    return Forecast(
+        grid_zone=zone,
+        kind=IntensityKind.AVERAGE,
+        slots=slots,
+        issue_time_s=slots.start_s,
+        mean_g_per_kwh=np.array([level, level - 50, level, level]),
+        levels=(),
+        quantiles_g_per_kwh=np.zeros((0, 4)),
+        model="by hand",
+        source="test",
+    )
+
+
+def test_forecasts_as_they_were_issued_become_vintages() -> None:
+    first = issued(0)
+    known = Vintages.of([issued(2, level=300.0), first], origin_s=first.slots.start_s)
+    assert known.issue_s.tolist() == [0, 7200]
+    assert known.outlook(3600.0).g_per_kwh.tolist() == [100, 50, 100, 100]
+    assert known.outlook(7200.0).start_s == 7200
+    assert known.outlook(7200.0).issue_s == 7200
+    assert not known.oracle
+    for wrong in ([], [first, issued(2, zone="FR")]):
+        with pytest.raises(InputError, match="make no vintages"):
+            Vintages.of(wrong)

@@ -102,6 +102,19 @@ def test_scenarios_that_go_wrong_count() -> None:
     assert without.log.start_s[0] == HOUR_S
 
 
+def test_scenarios_of_full_slots_are_avoided_too() -> None:
+    work, truth = workload(12), grid(13)
+    drawn = np.stack([truth.g_per_kwh * factor for factor in (0.5, 1.0, 1.5)])[None]
+    vintages = Vintages(
+        issue_s=np.zeros(1), start_s=np.zeros(1), step_s=3600.0, g_per_kwh=truth.g_per_kwh[None, :],
+        scenarios=drawn,
+    )  # fmt: skip
+    made = simulate("robust", work, truth, vintages=vintages, world=World(cap_vcpus=9.0))
+    free = simulate("robust", work, truth, vintages=vintages)
+    assert made.metrics.peak_vcpus <= 9 < free.metrics.peak_vcpus
+    assert made.metrics.completed_jobs == len(work)
+
+
 def test_scenarios_of_the_wrong_shape_are_refused() -> None:
     facts: dict[str, Any] = {
         "issue_s": np.zeros(1), "start_s": np.zeros(1), "step_s": 3600.0, "g_per_kwh": np.ones((1, 4)),

@@ -125,12 +125,19 @@ class Capped(ArrivalPolicy):
         skipped = int((now_s - look.start_s + INSTANT_S) / look.step_s)
         start_s = look.start_s + skipped * look.step_s
         # A forecast that ends sooner than the room is known goes on as its last slot.
-        ahead = look.g_per_kwh[min(skipped, len(look.g_per_kwh) - 1) :][: len(room)]
+        first = min(skipped, len(look.g_per_kwh) - 1)
+        ahead = look.g_per_kwh[first : first + len(room)]
+        since, drawn = np.array([start_s]), look.vintage.scenarios
         made: list[Action] = []
         for row in range(len(jobs)):
-            values = ahead.copy()
-            values[room[: len(ahead)] < jobs.vcpus[row] - INSTANT_S] += FULL_G_PER_KWH
-            full = replace(look.vintage, start_s=np.array([start_s]), g_per_kwh=values[None, :])
+            extra = np.where(room[: len(ahead)] < jobs.vcpus[row] - INSTANT_S, FULL_G_PER_KWH, 0.0)
+            full = replace(
+                look.vintage,
+                issue_s=since,
+                start_s=since,
+                g_per_kwh=(ahead + extra)[None, :],
+                scenarios=None if drawn is None else drawn[:, :, first : first + len(ahead)] + extra,
+            )
             alone = replace(known, waiting=jobs.take([row]), outlook=Outlook(full))
             work_s = float(jobs.estimate_s[row])
             if isinstance(view, OracleView):

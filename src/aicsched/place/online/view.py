@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aicsched.domain.forecast import Forecast
+
 __all__ = ["Batch", "ClusterView", "OracleView", "Outlook", "Pending", "Vintages", "frozen"]
 
 
@@ -94,7 +96,7 @@ class Vintages:
     issue_s : ndarray of float64, shape (v,)
         When each was issued, rising [s]. Before the first nothing is known.
     start_s : ndarray of float64, shape (v,)
-        Start of each one's first slot [s].
+        Start of each one's first slot, not after its issue [s]. After the last slot its value goes on.
     step_s : float
         Length of a slot [s].
     g_per_kwh : ndarray of float64, shape (v, h)
@@ -130,6 +132,9 @@ class Vintages:
         if len(self.issue_s) != len(self.start_s) or (np.diff(self.issue_s) <= 0).any() or self.step_s <= 0:
             msg = "the times of the vintages don't rise"
             raise InputError(msg, hint="sort them by time of issue, each once")
+        if (np.asarray(self.start_s) > np.asarray(self.issue_s)).any():
+            msg = "a forecast begins after it was issued, so that nothing is known of the time between"
+            raise InputError(msg, hint="give each the slot of its issue, too")
         drawn = self.scenarios
         if drawn is not None:
             if drawn.ndim != 3 or drawn.shape[::2] != values.shape or not np.isfinite(drawn).all():
@@ -162,6 +167,40 @@ class Vintages:
         start = frozen([start_s], np.float64)
         return cls(
             issue_s=start, start_s=start, step_s=step_s, g_per_kwh=np.atleast_2d(g_per_kwh), oracle=True
+        )
+
+    @classmethod
+    def of(cls, forecasts: Sequence[Forecast], *, origin_s: int = 0) -> Vintages:
+        """Take forecasts as they were issued.
+
+        Parameters
+        ----------
+        forecasts : sequence of Forecast
+            Of one zone and kind, step and horizon; sorted by time of issue here.
+        origin_s : int
+            Second 0 of the clock of the jobs, seconds since the epoch.
+
+        Returns
+        -------
+        Vintages
+            Their means.
+
+        Raises
+        ------
+        InputError
+            There is none, or they differ in more than time.
+        """
+        kinds = {(item.grid_zone, item.kind, item.slots.step_s, len(item.slots)) for item in forecasts}
+        if len(kinds) != 1:
+            msg = f"{len(forecasts)} forecasts of {len(kinds)} kinds make no vintages"
+            hint = "give forecasts of one zone, kind of intensity, step and horizon"
+            raise InputError(msg, hint=hint, value=sorted(map(str, kinds)))
+        issued = sorted(forecasts, key=lambda item: item.issue_time_s)
+        return cls(
+            issue_s=np.array([float(item.issue_time_s - origin_s) for item in issued]),
+            start_s=np.array([float(item.slots.start_s - origin_s) for item in issued]),
+            step_s=float(issued[0].slots.step_s),
+            g_per_kwh=np.stack([item.mean_g_per_kwh for item in issued]),
         )
 
     def known_at(self, now_s: NDArray[np.float64] | float) -> NDArray[np.int64]:
