@@ -57,6 +57,7 @@ SUFFIXES: Final = MappingProxyType(
         "_kb": "kilobytes",
         "_deg": "degrees",
         "_vcpus": "hardware threads",
+        "_gpus": "accelerators",
         "_vcpu_h": "hardware-thread hours",
         "_share": "a share in [0, 1]",
         "_risk": "a probability in [0, 1]",

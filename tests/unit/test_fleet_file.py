@@ -108,7 +108,10 @@ def _with(base: dict[str, Any], **change: Any) -> list[dict[str, Any]]:
         ({"regions": _with(REGION, capacity_vcpus="nan")}, "capacity_vcpus: 'nan' is no number"),
         ({"regions": _with(REGION, power_w_per_vcpu=None)}, "neither power_w_per_vcpu nor cpu_family"),
         ({"regions": _with(REGION, power_w_per_vcpu=None, cpu_family="amd-epyc-gen33")}, "amd-epyc-gen3"),
-        ({"regions": _with(REGION, capacity=1)}, "unknown column 'capacity'; did you mean capacity_vcpus"),
+        (
+            {"regions": _with(REGION, capacity=1)},
+            "unknown column 'capacity'; did you mean capacity_gpus, capacity_vcpus or",
+        ),
         ({"regions": {"north": REGION}}, "'regions' is not a list of objects"),
         ({"regions": ["north"]}, "'regions' is not a list of objects"),
         ({"nodes": _with(NODE, region="nort")}, "'n1' stands in region 'nort', .*; did you mean north"),

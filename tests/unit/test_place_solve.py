@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicsched.domain.carbon import IntensityKind
-from aicsched.errors import ConfigError, Infeasible, InputError, SlotError, UnknownZone
+from aicsched.domain.fleet import Fleet
+from aicsched.errors import ConfigError, Infeasible, InputError, PlanRefused, SlotError, UnknownZone
 from aicsched.place.check import check
 from aicsched.place.explain import explain_all
 from aicsched.place.pareto import pareto
@@ -18,10 +22,9 @@ from aicsched.place.policies import GREEDY, make_policy
 from aicsched.place.problem import build_problem
 from aicsched.place.solve import solve
 from aicsched.slots import HOUR_S, SlotGrid
-from tests.place_kit import CURVES, GRID, crowd, fleet, forecast, job
+from tests.place_kit import CURVES, GRID, crowd, fleet, forecast, job, shifted
 
 if TYPE_CHECKING:
-    from aicsched.domain.fleet import Fleet
     from aicsched.domain.job import Job
 
 
@@ -240,3 +243,137 @@ def test_less_waiting_never_costs_less() -> None:
     for wide, narrow in itertools.pairwise(reversed(points)):
         assert wide.lower_bound_g <= narrow.total_g + 1e-9
         assert wide.lower_bound_g <= wide.total_g + 1e-9
+
+
+# ---------------------------------------------------------------- several resources, and an order of jobs
+limited_strategy = st.lists(
+    st.tuples(
+        st.integers(1, 3),
+        st.integers(1, 2),
+        st.sampled_from([0.0, 4.0, 8.0]),
+        st.sampled_from([0.0, 0.0, 1.0]),
+        st.booleans(),
+        st.lists(st.integers(0, 3), max_size=2),
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(limited_strategy)
+def test_memory_gpus_and_order_are_kept_and_optimal(rows: list[tuple[Any, ...]]) -> None:
+    jobs = [
+        job(
+            f"j{index}",
+            vcpus=float(vcpus),
+            duration_s=hours * HOUR_S,
+            memory_gib=memory,
+            gpus=gpus,
+            suspendable=pieces,
+            after=tuple(sorted({f"j{other}" for other in others if other < index})),
+        )
+        for index, (vcpus, hours, memory, gpus, pieces, others) in enumerate(rows)
+    ]
+    sites = Fleet(
+        regions=tuple(
+            replace(region, capacity_memory_gib=10.0, capacity_gpus=1.0 - number)
+            for number, region in enumerate(fleet(4.0, 4.0).regions)
+        )
+    )
+    best = limited_brute_force(jobs, sites)
+    try:
+        plan = solve(build_problem(jobs, sites, CURVES, GRID), gap=0.0)
+    except Infeasible:
+        assert best is None
+        return
+    check(jobs, sites, CURVES, GRID, plan)
+    assert best is not None
+    assert plan.total_g == pytest.approx(best, rel=1e-9)
+    for name in GREEDY:
+        with contextlib.suppress(Infeasible):
+            check(jobs, sites, CURVES, GRID, make_policy(name).plan(build_problem(jobs, sites, CURVES, GRID)))
+
+
+def limited_brute_force(jobs: list[Job], sites: Fleet) -> float | None:
+    """Try all plans, job by job, leaving off where one breaks a limit or costs too much."""
+    regions = {region.name: region for region in sites.regions}
+    used: dict[tuple[str, int], np.ndarray] = {}
+    ends: dict[str, int] = {}
+    best: list[float] = []
+
+    def rest(index: int, spent_g: float) -> None:
+        if best and spent_g >= best[-1]:
+            return
+        if index == len(jobs):
+            best.append(spent_g)
+            return
+        item = jobs[index]
+        held = np.array([item.vcpus, item.memory_gib, item.gpus])
+        for name, slots, grams in options(item, sites):
+            region = regions[name]
+            most = np.array([region.capacity_vcpus, region.capacity_memory_gib, region.capacity_gpus])
+            if any(slots[0] < ends[other] for other in item.after):
+                continue
+            if any((used.get((name, slot), 0 * held) + held > most).any() for slot in slots):
+                continue
+            for slot in slots:
+                used[name, slot] = used.get((name, slot), 0 * held) + held
+            ends[item.job_id] = slots[-1] + 1
+            rest(index + 1, spent_g + grams)
+            for slot in slots:
+                used[name, slot] = used[name, slot] - held
+
+    rest(0, 0.0)
+    return best[-1] if best else None
+
+
+def test_free_threads_may_change_by_the_slot() -> None:
+    jobs = [job("a", vcpus=2.0), job("b", vcpus=2.0)]
+    free = {"r0": np.array([4, 4, 4, 4, 1, 1, 4, 4.0])}
+    plan = solve(build_problem(jobs, fleet(4.0, 0.0), CURVES, GRID, free_vcpus=free))
+    check(jobs, fleet(4.0, 0.0), CURVES, GRID, plan, free_vcpus={"r0": free["r0"].tolist()})
+    assert {row.slot_indices for row in plan.assignments} == {(3,)}
+    with pytest.raises(PlanRefused, match="holds 4 of 1 vCPUs in slot 3"):
+        check(jobs, fleet(4.0, 0.0), CURVES, GRID, plan, free_vcpus={"r0": [1.0] * 8})
+    for wrong, words in (({"r9": free["r0"]}, "names region 'r9'"), ({"r0": np.ones(3)}, "is not 8 numbers")):
+        with pytest.raises(InputError, match=words):
+            build_problem(jobs, fleet(4.0, 0.0), CURVES, GRID, free_vcpus=wrong)
+
+
+def test_orders_that_cannot_be_are_refused() -> None:
+    with pytest.raises(
+        InputError, match="wait for each other in a circle: 'a' -> 'b' -> 'a'|'b' -> 'a' -> 'b'"
+    ):
+        build_problem([job("a", after=("b",)), job("b", after=("a",))], fleet(9.0), CURVES, GRID)
+    with pytest.raises(InputError, match="waits for 'x', which is not in the queue"):
+        build_problem([job("a", after=("x",))], fleet(9.0), CURVES, GRID)
+    chain = [job(f"j{i}", duration_s=3 * HOUR_S, after=(f"j{i - 1}",) if i else ()) for i in range(3)]
+    with pytest.raises(Infeasible, match=r"\[window\]|\[horizon\]"):
+        build_problem(chain, fleet(9.0), CURVES, GRID)
+    plan = solve(build_problem(chain[:2], fleet(9.0), CURVES, GRID))
+    broken = shifted(plan, slot_indices=tuple(slot + 2 for slot in plan.assignments[0].slot_indices))
+    with pytest.raises(PlanRefused, match="starts before 'j0'"):
+        check(chain[:2], fleet(9.0), CURVES, GRID, broken)
+
+
+# ---------------------------------------------------------------- starting from an earlier plan
+def test_a_plan_of_yesterday_starts_todays() -> None:
+    jobs, sites = crowd(), fleet(24.0, 24.0)
+    before = solve(build_problem(jobs, sites, CURVES, GRID))
+    changed = [*jobs[1:], job("new", vcpus=3.0, duration_s=2 * HOUR_S)]
+    problem = build_problem(changed, sites, CURVES, GRID)
+    plan = solve(problem, start=before)
+    check(changed, sites, CURVES, GRID, plan)
+    assert plan.total_g <= solve(problem).total_g * 1.02
+    # Where capacity has shrunk, who stood there is seated anew.
+    less = build_problem(changed, fleet(20.0, 24.0), CURVES, GRID)
+    check(changed, fleet(20.0, 24.0), CURVES, GRID, solve(less, start=before))
+    with pytest.raises(InputError, match="not on the problem's grid"):
+        solve(problem, start=replace(before, slots=SlotGrid(60, HOUR_S, 8)))
+
+
+def test_the_search_ends_when_its_time_is_up() -> None:
+    problem = build_problem(crowd(), fleet(24.0, 24.0), CURVES, GRID)
+    plan = solve(problem, gap=0.0, cpu_s=0.0)
+    check(crowd(), fleet(24.0, 24.0), CURVES, GRID, plan)

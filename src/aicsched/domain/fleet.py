@@ -47,7 +47,7 @@ class Region:
     failure_group : str
         Regions of one group may fail together; by default the region itself.
     capacity_memory_gib : float
-        Memory that deferrable work may hold [GiB]; inf, the default, where that is no limit.
+        Memory that deferrable work may hold [GiB]; NaN, the default, where that is no limit.
     capacity_gpus : float
         Accelerators that deferrable work may hold.
     """
@@ -63,14 +63,16 @@ class Region:
     transfer_g_per_gb: float = 0.0
     embodied_g_per_vcpu_h: float = 0.0
     failure_group: str = ""
-    capacity_memory_gib: float = float("inf")
+    capacity_memory_gib: float = float("nan")
     capacity_gpus: float = 0.0
 
     def __post_init__(self) -> None:
         where = f"region '{self.name}'"
         _require(bool(self.name and self.grid_zone), f"{where} needs a name and a grid_zone", "fill both")
         _require(self.capacity_vcpus >= 0, f"{where}: capacity_vcpus is negative", "use 0 or more")
-        _require(self.capacity_memory_gib >= 0, f"{where}: capacity_memory_gib is negative", "use 0 or more")
+        _require(
+            not self.capacity_memory_gib < 0, f"{where}: capacity_memory_gib is negative", "use 0 or more"
+        )
         _require(self.capacity_gpus >= 0, f"{where}: capacity_gpus is negative", "use 0 or more")
         _require(self.power_w_per_vcpu >= 0, f"{where}: power_w_per_vcpu is negative", "use 0 or more")
         _require(self.pue >= 1, f"{where}: a PUE of {self.pue} is below 1", "PUE is total over IT energy")

@@ -71,8 +71,9 @@ def _job_faults(job: Job, row: Assignment, slots: SlotGrid, fleet: Fleet) -> Ite
         yield f"{who} starts before its release"
     if end_s > job.deadline_s:
         yield f"{who} ends after its deadline"
+    # A job that waits for others starts when they have ended, which another rule checks.
     at_once = slots.start_s + max(0, math.ceil((job.release_s - slots.start_s) / slots.step_s)) * slots.step_s
-    if not job.deferrable and start_s != at_once:
+    if not job.deferrable and not job.after and start_s != at_once:
         yield f"{who} can't be deferred but doesn't start at its release"
 
 
@@ -94,25 +95,48 @@ def _close(one: float, other: float, scale: float) -> bool:
     return abs(one - other) <= _RELATIVE * max(1.0, abs(scale))
 
 
-def _capacity_faults(jobs: Mapping[str, Job], placement: Placement, fleet: Fleet) -> tuple[list[str], float]:
-    used: dict[tuple[str, int], float] = {}
+def _capacity_faults(
+    jobs: Mapping[str, Job],
+    placement: Placement,
+    fleet: Fleet,
+    free_vcpus: Mapping[str, Sequence[float]],
+) -> tuple[list[str], float]:
+    used: dict[tuple[str, str, int], float] = {}
     for row in placement.assignments:
         if row.job_id in jobs:
+            job = jobs[row.job_id]
+            held = {"vCPUs": job.vcpus, "GiB": job.memory_gib, "GPUs": job.gpus}
             for index in row.slot_indices:
-                cell = (row.region, index)
-                used[cell] = used.get(cell, 0.0) + jobs[row.job_id].vcpus
+                for unit, value in held.items():
+                    cell = (row.region, unit, index)
+                    used[cell] = used.get(cell, 0.0) + value
+    regions = {region.name: region for region in fleet.regions}
     faults: list[str] = []
     fullest = 0.0
-    for region in fleet.regions:
-        for (name, index), vcpus in sorted(used.items()):
-            if name != region.name:
-                continue
-            fullest = max(fullest, vcpus / region.capacity_vcpus if region.capacity_vcpus else math.inf)
-            if vcpus > region.capacity_vcpus * (1 + 2 * _RELATIVE):
-                faults.append(
-                    f"region '{name}' holds {vcpus:g} of {region.capacity_vcpus:g} vCPUs in slot {index}"
-                )
+    for (name, unit, index), value in sorted(used.items()):
+        if name not in regions or value == 0:
+            continue
+        region = regions[name]
+        if unit == "GiB" and math.isnan(region.capacity_memory_gib):
+            continue
+        most = {
+            "vCPUs": region.capacity_vcpus,
+            "GiB": region.capacity_memory_gib,
+            "GPUs": region.capacity_gpus,
+        }
+        there = float(free_vcpus[name][index]) if unit == "vCPUs" and name in free_vcpus else most[unit]
+        fullest = max(fullest, value / there if there else math.inf)
+        if value > there * (1 + 2 * _RELATIVE):
+            faults.append(f"region '{name}' holds {value:g} of {there:g} {unit} in slot {index}")
     return faults, fullest
+
+
+def _order_faults(jobs: Mapping[str, Job], placement: Placement) -> Iterator[str]:
+    spans = {row.job_id: row.slot_indices for row in placement.assignments if row.slot_indices}
+    for job in jobs.values():
+        for name in job.after:
+            if name in spans and job.job_id in spans and spans[job.job_id][0] <= spans[name][-1]:
+                yield f"job '{job.job_id}' starts before '{name}', which it waits for, has ended"
 
 
 def _proof_faults(placement: Placement, total_g: float) -> Iterator[str]:
@@ -131,6 +155,8 @@ def check(
     forecasts: Mapping[str, Forecast],
     slots: SlotGrid,
     placement: Placement,
+    *,
+    free_vcpus: Mapping[str, Sequence[float]] | None = None,
 ) -> CheckReport:
     """Validate a plan against what the user gave.
 
@@ -146,6 +172,8 @@ def check(
         The planning grid.
     placement : Placement
         The plan.
+    free_vcpus : mapping of str to sequence of float, optional
+        Threads free in each slot, for regions where that isn't all they have.
 
     Returns
     -------
@@ -155,7 +183,7 @@ def check(
     Raises
     ------
     PlanRefused
-        A job is missing, twice, or outside its limits; a capacity is exceeded; a
+        A job is missing, twice, outside its limits or before one it waits for; a capacity is exceeded; a
         number of grams is off by more than 1e-9; or the bound is no bound.
     """
     known = {job.job_id: job for job in jobs}
@@ -181,9 +209,9 @@ def check(
         if not (_close(row.operational_g, grams, grams) and _close(row.transfer_g, moved_g, moved_g)):
             faults.append(f"job '{job.job_id}' emits {grams + moved_g!r} g, the plan says {row.total_g!r} g")
         totals += [grams, moved_g]
-    too_full, fullest = _capacity_faults(known, placement, fleet)
+    too_full, fullest = _capacity_faults(known, placement, fleet, free_vcpus or {})
     total_g = math.fsum(totals)
-    faults += [*too_full, *_proof_faults(placement, total_g)]
+    faults += [*too_full, *_order_faults(known, placement), *_proof_faults(placement, total_g)]
     if faults:
         more = f" and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
         msg = f"the plan of '{placement.policy}' breaks its limits: {'; '.join(faults[:_FAULTS_SHOWN])}{more}"

@@ -199,6 +199,8 @@ def _resources(
         name: np.array([getattr(region, f"capacity_{name}") for region in fleet.regions], np.float64)
         for name in RESOURCES
     }
+    # What isn't known is no limit.
+    there = {name: np.where(np.isnan(most), np.inf, most) for name, most in there.items()}
     names = tuple(
         name for name in RESOURCES if name == "vcpus" or (held[name].any() and (there[name] < np.inf).any())
     )
