@@ -17,6 +17,7 @@ from aicsched.account.decisions import job_energy_kwh
 from aicsched.errors import Infeasible, InputError, SlotError
 from aicsched.forecast import forecast_zones
 from aicsched.forecast.issue import newest_issue_s
+from aicsched.place.caps import cap_costs
 from aicsched.place.check import check
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
@@ -297,6 +298,20 @@ def _policy_facts(run: PlanRun, plan: Placement, no_wait_g: float) -> dict[str, 
     }
 
 
+def _cap_facts(run: PlanRun) -> list[dict[str, object]]:
+    grid = run.slots
+    return [
+        {
+            "region": cap.region,
+            "worth_g": cap.worth_g,
+            "g_per_more_vcpu": cap.g_per_more_vcpu,
+            "binding_slots": cap.binding_slots,
+            "fullest_slots": [format_time(grid.start_s + slot * grid.step_s) for slot in cap.fullest_slots],
+        }
+        for cap in cap_costs(run.problem, run.placement)
+    ]
+
+
 def summary(run: PlanRun) -> dict[str, Any]:
     """Return the facts of a plan as plain values.
 
@@ -310,7 +325,8 @@ def summary(run: PlanRun) -> dict[str, Any]:
     dict
         ``gap`` (None without a proof), ``objective_g``, ``lower_bound_g``, ``policies``
         (per policy ``total_g``, ``saved_share`` against no_wait, ``realised_g``,
-        ``mean_delay_h``) and what the plan was made from.
+        ``mean_delay_h``), ``caps`` (per region ``worth_g`` and ``g_per_more_vcpu`` of its limit,
+        ``binding_slots``, ``fullest_slots``) and what the plan was made from.
     """
     proof = run.placement.certificate
     no_wait = run.baselines.get("no_wait", run.placement)
@@ -333,6 +349,7 @@ def summary(run: PlanRun) -> dict[str, Any]:
         "seed": proof.seed,
         "checked": True,
         "policies": {name: _policy_facts(run, plan, no_wait.total_g) for name, plan in plans.items()},
+        "caps": _cap_facts(run),
         "unplaced": dict(run.unplaced),
         "notes": list(run.notes),
     }

@@ -120,6 +120,32 @@ def test_a_plan_on_files_beats_the_baselines_and_is_byte_equal_twice(run: Run, f
     assert "report.html" in out
 
 
+def test_a_plan_tells_what_each_limit_costs(run: Run, files: Path) -> None:
+    fleet = json.loads((files / "fleet.json").read_text())
+    for region in fleet["regions"]:
+        region["capacity_vcpus"] *= 100
+    Path("sites.json").write_text(json.dumps(fleet))
+    arguments = plan_arguments(files, "--out", "out", "--model", "seasonal")
+    arguments[arguments.index("--fleet") + 1] = "sites.json"
+    assert "No limit of vCPUs costs anything" in run(*arguments)[1]
+    for region in fleet["regions"]:
+        region["capacity_vcpus"] *= 0.006
+    Path("sites.json").write_text(json.dumps(fleet))
+    caps = as_json(run(*arguments, "--json"))["caps"]
+    prices = json.loads(Path("out/plan.json").read_text())["prices_g_per_vcpu_h"]
+    room = {region["name"]: region["capacity_vcpus"] for region in fleet["regions"]}
+    assert {cap["region"] for cap in caps} == set(room)
+    for cap in caps:
+        assert cap["g_per_more_vcpu"] == pytest.approx(sum(prices[cap["region"]]))
+        assert cap["worth_g"] == pytest.approx(sum(prices[cap["region"]]) * room[cap["region"]])
+        assert cap["binding_slots"] == sum(price > 0 for price in prices[cap["region"]])
+    assert caps[0]["g_per_more_vcpu"] > 0
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "one more vCPU saves at most" in out
+    assert caps[0]["fullest_slots"][0] in out
+
+
 def test_a_backtest_on_files_gives_the_published_keys(run: Run, files: Path) -> None:
     zones = sorted(str(path) for path in files.glob("my_*.csv"))
     window = ["--start", "2026-04-20T00:00Z", "--end", "2026-04-25T00:00Z", "--model", "ridge"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,8 @@ from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_f
 from aicsched.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.job import Job
     from aicsched.workflow import PlanRun
@@ -127,7 +129,32 @@ def print_plan(run: PlanRun) -> None:
     print_table(title, ("policy", "emits (forecast)", "saves", "emits (actual)", "mean wait"), rows)
     gap = "no bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} from optimal"
     console().print(f"The plan is {gap} ({facts['method']}); checked by an independent validator.")
+    _print_caps(facts)
     for note in run.notes:
         console().print(f"[dim]note: {note}[/dim]")
     if run.synthetic:
         console().print("[yellow]synthetic data: parts of the input are the embedded sample[/yellow]")
+
+
+def _print_caps(facts: Mapping[str, Any]) -> None:
+    """Print what the limits that bind cost."""
+    from aicsched.units import format_mass
+
+    rows = [
+        (
+            cap["region"],
+            format_mass(cap["worth_g"]),
+            format_mass(cap["g_per_more_vcpu"]),
+            str(cap["binding_slots"]),
+            cap["fullest_slots"][0],
+        )
+        for cap in facts["caps"]
+        if cap["fullest_slots"]
+    ]
+    if not rows:
+        console().print("No limit of vCPUs costs anything at the plan's prices.")
+        return
+    columns = ("region", "limit costs", "one more vCPU saves at most", "full slots", "fullest at")
+    print_table(
+        "What the capacity limits cost, at the plan's prices and as if jobs could be split", columns, rows
+    )
