@@ -21,6 +21,7 @@ REGISTRY = {
     "panel": "benchmarks.panel_online",
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
+    "scale": "benchmarks.place_scale",
     "nodes": "benchmarks.nodes",
     "reassign": "benchmarks.reassign",
     "failover": "benchmarks.failover",

@@ -342,9 +342,7 @@ def test_free_threads_may_change_by_the_slot() -> None:
 
 
 def test_orders_that_cannot_be_are_refused() -> None:
-    with pytest.raises(
-        InputError, match="wait for each other in a circle: 'a' -> 'b' -> 'a'|'b' -> 'a' -> 'b'"
-    ):
+    with pytest.raises(InputError, match=r"wait for each other in a circle: ('a' -> 'b' -> 'a'|'b' -> )"):
         build_problem([job("a", after=("b",)), job("b", after=("a",))], fleet(9.0), CURVES, GRID)
     with pytest.raises(InputError, match="waits for 'x', which is not in the queue"):
         build_problem([job("a", after=("x",))], fleet(9.0), CURVES, GRID)

@@ -221,6 +221,8 @@ def solve_exact(
     solver.parameters.random_seed = seed
     solver.parameters.max_deterministic_time = limit
     solver.parameters.relative_gap_limit = gap
+    # Knapsacks over time prove little without cuts.
+    solver.parameters.linearization_level = 2
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE:
         return Exact(None, float("inf") if model.whole else float("-inf"))

@@ -50,6 +50,13 @@ class Ground:
         """Return the rates of energy and, at some prices (K, R, T), of the resources: (1 + K, R, T)."""
         return np.concatenate((self.watt_g, prices_g))
 
+    def grains(self) -> float:
+        """Return how many of the largest job a region holds, by the scarcest resource."""
+        most = np.where(np.isfinite(self.capacity), self.capacity, -np.inf).max(axis=(1, 2))
+        held = self.uses[:, self.uses.shape[1] - len(most) :].max(axis=0)
+        ratios = [float(there / use) for there, use in zip(most, held, strict=True) if use > 0 and there >= 0]
+        return min(ratios, default=np.inf)
+
     def near(self, turn: NDArray[np.int32], count: int) -> Ground:
         """Return the same with each job held to the first regions of its order."""
         fixed_g = np.full(self.fixed_g.shape, np.inf)

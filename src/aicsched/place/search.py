@@ -10,6 +10,7 @@ import numpy as np
 from aicsched.errors import InputError
 from aicsched.place.ascent import NEAR_REGIONS, climb, polish, polish_near, prices_of_samples
 from aicsched.place.choice import Choice, costs_g, feasible, pointers, spans
+from aicsched.place.cpsat import count_columns
 from aicsched.place.ground import ground_of
 from aicsched.place.pricing import Oracle
 from aicsched.place.seating import Seating, build
@@ -30,6 +31,9 @@ _POLISH_STEPS: Final = 600
 _NEAR_STEPS: Final = (120, 60)
 _STEPS_PER_JOB: Final = 80
 _FEWEST_STEPS: Final = 2000
+# Where jobs are few and large, each needs more tries.
+_COLUMN_STEPS: Final = 40
+_MOST_FEW_STEPS: Final = 600_000
 _CHUNKS: Final = 20
 _BOLD: Final = 1.0
 _WARM_POLISH_STEPS: Final = 20
@@ -138,7 +142,8 @@ class Search:
             return
         jobs = len(self.problem.job_ids)
         effort = self.effort * (_WARM_SHARE if self.warm else 1.0)
-        steps = max(1, int(effort * max(_FEWEST_STEPS, _STEPS_PER_JOB * jobs)) // _CHUNKS)
+        few = min(_COLUMN_STEPS * count_columns(self.problem), _MOST_FEW_STEPS)
+        steps = max(1, int(effort * max(_FEWEST_STEPS, few, _STEPS_PER_JOB * jobs)) // _CHUNKS)
         priced = self.oracle.price(self.prices_g)
         seating = Seating(self.ground)
         seating.put(self.best)

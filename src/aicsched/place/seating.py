@@ -21,6 +21,9 @@ __all__ = ["Seating", "build"]
 _RETRIES: Final = 30
 # Jobs taken out at once, at most.
 _MOST_OUT: Final = 12
+# With less room than this many of the largest job, so many eighths of the steps wander.
+_FINE_GRAINS: Final = 25.0
+_WANDER: Final = 5
 
 
 class Seating:
@@ -113,8 +116,9 @@ class Seating:
         ground = self.ground
         tiny = 1e-12 * float(priced.reduced_g.max(initial=0.0))
         limits = np.array([*thresholds_g, tiny])
+        wander = _WANDER if ground.grains() < _FINE_GRAINS else 0
         REPAIR(
-            steps, _MOST_OUT, limits, seed,
+            steps, _MOST_OUT, wander, limits, seed,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, priced.wish, *self.state(), self.regrets_g(priced),
         )  # fmt: skip

@@ -155,7 +155,7 @@ def _answer(
 
 
 def _answer_work(facts: Indices, *_rest: Any) -> float:
-    return 50000.0 * float((facts[:, 2] - facts[:, 1]).sum())
+    return 200000.0 * float((facts[:, 2] - facts[:, 1]).sum())
 
 
 # facts, uses, rates, endless room, best region of each job and its first slot there, out: region, spots

@@ -4,7 +4,8 @@ By duality the gap of a plan is the sum of what each job pays above its best ans
 the prices (its regret), plus the priced room that stands empty. A job of much regret is
 drawn, jobs that stand where it would rather be make room for it, and all go to the
 cheapest places left. Jobs make room that lose least by it (Schrimpf et al. 2000,
-doi:10.1006/jcph.1999.6413). Half of the returns look at prices in part only, so that room
+doi:10.1006/jcph.1999.6413). Where jobs are large beside the room, prices lead less far: then
+steps may wander to any start, and jobs go back in any order. Half of the returns look at prices in part only, so that room
 which stands empty is filled. The acceptance falls off as in threshold accepting (Dueck,
 Scheuer 1990, doi:10.1016/0021-9991(90)90201-B).
 """
@@ -200,6 +201,24 @@ def _empty(
     return total
 
 
+def _shuffle(
+    out: Indices, count: int, old_region: Indices, old_spots: Indices, state: NDArray[np.uint64]
+) -> None:
+    """Put jobs that are out into another order, with where they sat (Fisher, Yates)."""
+    for index in range(count - 1, 0, -1):
+        other = draw(state, index + 1)
+        job = out[index]
+        out[index] = out[other]
+        out[other] = job
+        place = old_region[index]
+        old_region[index] = old_region[other]
+        old_region[other] = place
+        for slot in range(old_spots.shape[1]):
+            spot = old_spots[index, slot]
+            old_spots[index, slot] = old_spots[other, slot]
+            old_spots[other, slot] = spot
+
+
 def _refill(
     out: Indices,
     count: int,
@@ -274,6 +293,7 @@ def _restore(
 def _loop(
     steps: int,
     most: int,
+    wander: int,
     thresholds: Array,
     seed: int,
     facts: Indices,
@@ -312,15 +332,20 @@ def _loop(
         place = turn[job, rank if rank < turn.shape[1] else 0]
         if wish[job, place] < 0:
             place = turn[job, 0]
+        start = wish[job, place]
+        if draw(state, 8) < wander:
+            start = facts[job, 1] + draw(state, facts[job, 2] - facts[job, 1] - facts[job, 0] + 1)
         room = most if draw(state, 8) > 0 else 1
         count = _ruin(
-            job, place, wish[job, place], longest, room, out, facts, uses, free, region, spots, span, head,
+            job, place, start, longest, room, out, facts, uses, free, region, spots, span, head,
             link, least, turn, regret, state,
         )  # fmt: skip
         old = _empty(
             out, count, old_region, old_spots, facts, uses, fixed, rates, free, region, spots, span, head,
             link,
         )  # fmt: skip
+        if draw(state, 8) < wander:
+            _shuffle(out, count, old_region, old_spots, state)
         fade = thresholds[0] + (thresholds[1] - thresholds[0]) * step / steps
         limit = old + fade * share(state) - thresholds[2]
         done, new = _refill(
@@ -340,19 +365,22 @@ def _loop(
     return change
 
 
-def _work(steps: int, _most: int, _thresholds: Array, _seed: int, facts: Indices, *_rest: Any) -> float:
+def _work(
+    steps: int, _most: int, _wander: int, _thresholds: Array, _seed: int, facts: Indices, *_rest: Any
+) -> float:
     span = float((facts[:, 2] - facts[:, 1]).mean()) if facts.size else 0.0
-    return 3000.0 * steps * span
+    return 400000.0 * steps * span
 
 
-# steps, most jobs out, thresholds (first, last, least gain that counts), seed, then as for INSERT; wish:
-# where each job would start in each region; state of the plan; regret (J,) → change of the cost.
+# steps, most jobs out, eighths of the steps that wander, thresholds (first, last, least gain that counts),
+# seed, then as for INSERT; wish: where each job would start in each region; state of the plan; regret (J,)
+# → change of the cost.
 REPAIR = Kernel(
     _loop,
     _loop,
-    signature=f"float64(int64, int64, {read_only('float64', 1)}, int64, {TABLES}, {read_only('float64', 2)}, "
-    f"{read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, float64[::1])",
+    signature=f"float64(int64, int64, int64, {read_only('float64', 1)}, int64, {TABLES}, "
+    f"{read_only('float64', 2)}, {read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, float64[::1])",
     work=_work,
-    helpers=(*SEAT_HELPERS, _drawn, _holds, _occupant, _ruin, _empty, _refill, _restore),
+    helpers=(*SEAT_HELPERS, _drawn, _holds, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
     exact=False,
 )
