@@ -109,7 +109,11 @@ class Search:
 
     def done(self) -> bool:
         """Whether the gap is small enough, or the time is up."""
-        return self.best_g <= self.target_g() or time.process_time() > self.until_s
+        return self.best_g <= self.target_g() or self.late()
+
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return time.process_time() > self.until_s
 
     def ascend(self) -> None:
         """Raise the bound: samples first, then all jobs."""

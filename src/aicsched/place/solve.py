@@ -26,9 +26,11 @@ import numpy as np
 from aicsched.domain.placement import Certificate, Placement
 from aicsched.errors import Infeasible
 from aicsched.place.choice import costs_g, room, to_placement
+from aicsched.place.conflict import find_conflict
 from aicsched.place.cpsat import MOST_COLUMNS, count_columns, dearest_g, solve_exact
 from aicsched.place.insertion import Room, build_by_insertion
 from aicsched.place.policies import GREEDY, greedy_choice
+from aicsched.place.refusal import refusal
 from aicsched.place.search import Search, warm
 from aicsched.slots import format_time
 
@@ -112,9 +114,8 @@ def _refuse_overfull(search: Search, prices_g: NDArray[np.float64], left_out: fl
         f"{problem.regions[region]} at {format_time(grid.start_s + slot * grid.step_s)}"
         for _, region, slot in dearest
     )
-    msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room (fullest: {places})"
-    hint = "add capacity, regions or time, or leave work out"
-    raise Infeasible(msg, constraints=("capacity", "deadline"), hint=hint, value=left_out)
+    msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room"
+    raise refusal(problem, msg, unnamed=f" (fullest: {places})")
 
 
 def _round(search: Search, relaxed: Relaxed) -> None:
@@ -156,9 +157,8 @@ def _exactly(search: Search) -> None:
     if exact.choice is not None:
         search.offer(exact.choice)
     elif exact.bound_g == float("inf"):
-        names = ("capacity", "deadline")
         msg = "the queue does not fit: CP-SAT proves that no plan keeps all deadlines under the capacity"
-        raise Infeasible(msg, constraints=names, hint="add capacity, regions or time, or leave work out")
+        raise refusal(search.problem, msg)
     search.bound_g = max(search.bound_g, min(exact.bound_g, search.best_g))
 
 
@@ -184,8 +184,11 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
         progress(search.best_g, search.bound_g)
 
 
-def _unplanned() -> Infeasible:
+def _unplanned(search: Search) -> Infeasible:
     msg = "no plan was found in which all jobs keep their deadlines"
+    found = None if search.late() else find_conflict(search.problem)
+    if found is not None:
+        return refusal(search.problem, "the queue does not fit", found=found)
     hint = "add capacity, regions or time: the relaxation leaves hardly any room"
     return Infeasible(msg, constraints=("capacity", "deadline"), hint=hint)
 
@@ -241,7 +244,7 @@ def solve(
             warm(search, start)
         _search_with_limits(search, progress)
     if search.best is None:
-        raise _unplanned()
+        raise _unplanned(search)
     plan = to_placement(problem, search.best, policy=POLICY, prices_g=search.prices_g)
     # The bound is summed in another order than the plan: they may cross by rounding.
     closed = search.best_g - search.bound_g <= _EXACT * max(abs(search.best_g), _EXACT)

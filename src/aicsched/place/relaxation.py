@@ -1,0 +1,126 @@
+"""The direct, time-indexed model relaxed to a linear programme, to tell what fits together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aicsched.place.problem import Problem
+
+    Indices = NDArray[np.int64]
+
+__all__ = ["Relaxation"]
+
+_LEFT_OUT: Final = 1e-6
+_DUAL: Final = 1e-9
+
+
+class Relaxation:
+    """Which part of some jobs fits under some of the limits.
+
+    Rows say, in turn: a job runs once; a job in pieces has all its slots in its region, and
+    each slot at most once; a limit is kept. A column that alone breaks a limit is out while
+    that limit holds. The order of jobs is left out: their windows already heed it.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem; some tens of thousands of columns are solved in a second.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.capacity = problem.capacity.ravel()
+        self.entries: list[tuple[Indices, Indices, NDArray[np.float64]]] = []
+        self.row_job: list[int] = list(range(len(problem.job_ids)))
+        self.column_job: list[int] = []
+        for job in range(len(problem.job_ids)):
+            for region in np.flatnonzero(problem.allowed[job]).tolist():
+                (self._pieces if problem.suspendable[job] else self._in_one)(job, region)
+        from scipy.sparse import csr_array  # noqa: PLC0415 - takes a while to load
+
+        rows, columns, values = (np.concatenate(parts) for parts in zip(*self.entries, strict=True))
+        own = len(self.row_job)
+        # Rows of limits were numbered from -1 - cell, since the rows of jobs were not yet counted.
+        rows = np.where(rows < 0, own - 1 - rows, rows)
+        shape = (own + self.capacity.size, len(self.column_job))
+        self.matrix: Any = csr_array((values, (rows, columns)), shape=shape)
+        alone: Any = self.matrix[own:].tocoo()
+        self.owner, self.row_owner = np.array(self.column_job), np.array(self.row_job)
+        over = alone.data > self.capacity[alone.row] * (1 + _LEFT_OUT)
+        self.banned_by, self.banned = alone.row[over], alone.col[over]
+
+    def _put(self, rows: Indices, columns: Indices, values: float | NDArray[np.float64]) -> None:
+        self.entries.append((rows, columns, np.broadcast_to(np.asarray(values, np.float64), rows.shape)))
+
+    def _hold(self, job: int, region: int, slots: Indices, columns: Indices) -> None:
+        _, regions, count = self.problem.shape
+        for resource, held in enumerate(self.problem.demand[job].tolist()):
+            if held:
+                self._put(-1 - ((resource * regions + region) * count + slots), columns, held)
+
+    def _in_one(self, job: int, region: int) -> None:
+        length = int(self.problem.n_slots[job])
+        starts = np.arange(self.problem.first[job], self.problem.last[job] - length + 1)
+        columns = len(self.column_job) + np.arange(len(starts))
+        self.column_job += [job] * len(starts)
+        self._put(np.full(len(starts), job), columns, -1.0)
+        self._hold(job, region, (starts[:, None] + np.arange(length)).ravel(), np.repeat(columns, length))
+
+    def _pieces(self, job: int, region: int) -> None:
+        slots = np.arange(self.problem.first[job], self.problem.last[job])
+        here, columns = len(self.column_job), len(self.column_job) + 1 + np.arange(len(slots))
+        rows = len(self.row_job) + np.arange(len(slots) + 1)
+        self.column_job += [job] * (len(slots) + 1)
+        self.row_job += [job] * len(rows)
+        self._put(
+            np.array([job, rows[0]]), np.array([here, here]), np.array([-1.0, self.problem.n_slots[job]])
+        )
+        self._put(np.full(len(slots), rows[0]), columns, -1.0)
+        self._put(np.concatenate((rows[1:], rows[1:])), np.append(columns, np.full(len(slots), here)),
+                  np.repeat([1.0, -1.0], len(slots)))  # fmt: skip
+        self._hold(job, region, slots, columns)
+
+    def core(self, jobs: Indices, cells: Indices) -> tuple[Indices, Indices] | None:
+        """Return those jobs and limits that a proof of a clash leans on.
+
+        Parameters
+        ----------
+        jobs : ndarray of int64
+            Indices of jobs, rising.
+        cells : ndarray of int64
+            Limits that hold, as indices into the flat capacity (K, R, T), rising.
+
+        Returns
+        -------
+        tuple of ndarray, or None
+            Some of the jobs and of the limits, which clash, too; None where all fit.
+        """
+        from scipy.optimize import linprog  # noqa: PLC0415 - takes a while to load
+        from scipy.sparse import eye_array, hstack  # noqa: PLC0415
+
+        if not len(jobs):
+            return None
+        held = np.isin(self.banned_by, cells)
+        columns = np.isin(self.owner, jobs)
+        columns[self.banned[held]] = False
+        own = np.flatnonzero(np.isin(self.row_owner, jobs))
+        part = self.matrix[np.concatenate((own, len(self.row_owner) + cells))][:, columns]
+        # What is left out of each job pays 1, so that the least is above 0 just when not all fits.
+        count, height = len(jobs), part.shape[0]
+        slack = -eye_array(height, count)
+        limit = np.concatenate((np.repeat([-1.0, 0.0], [count, len(own) - count]), self.capacity[cells]))
+        cost = np.concatenate((np.zeros(part.shape[1]), np.ones(count)))
+        whole: Any = hstack([part, slack]).tocsc()
+        found: Any = linprog(cost, A_ub=whole, b_ub=limit, method="highs-ds")
+        if found.status != 0 or found.fun <= _LEFT_OUT:
+            return None
+        dual = np.abs(found.ineqlin.marginals) > _DUAL
+        leaned = np.zeros(self.capacity.size, np.bool_)
+        leaned[cells[dual[len(own) :]]] = True
+        leaned[self.banned_by[held & np.isin(self.owner[self.banned], jobs)]] = True
+        return jobs[dual[:count]], np.flatnonzero(leaned)
