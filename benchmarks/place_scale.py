@@ -163,7 +163,8 @@ def relaxation_g(problem: Problem) -> float:
     count = len(once)
     room = csr_array((values, (rows, columns)), shape=(regions * slots, count))
     each = csr_array((np.ones(count), (once, np.arange(count))), shape=(jobs, count))
-    found: Any = linprog(
+    find: Any = linprog
+    found = find(
         cost, A_ub=room, b_ub=problem.capacity[0].ravel(), A_eq=each, b_eq=np.ones(jobs), method="highs-ds"
     )
     assert found.status == 0, found.message

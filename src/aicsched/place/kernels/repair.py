@@ -5,9 +5,9 @@ the prices (its regret), plus the priced room that stands empty. A job of much r
 drawn, jobs that stand where it would rather be make room for it, and all go to the
 cheapest places left. Jobs make room that lose least by it (Schrimpf et al. 2000,
 doi:10.1006/jcph.1999.6413). Where jobs are large beside the room, prices lead less far: then
-steps may wander to any start, and jobs go back in any order. Half of the returns look at prices in part only, so that room
-which stands empty is filled. The acceptance falls off as in threshold accepting (Dueck,
-Scheuer 1990, doi:10.1016/0021-9991(90)90201-B).
+steps may wander to any start, and jobs go back in any order. Half of the returns look at
+prices in part only, so that room which stands empty is filled. The acceptance falls off as in
+threshold accepting (Dueck, Scheuer 1990, doi:10.1016/0021-9991(90)90201-B).
 """
 
 from __future__ import annotations
