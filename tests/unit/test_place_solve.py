@@ -260,7 +260,7 @@ limited_strategy = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(limited_strategy)
 def test_memory_gpus_and_order_are_kept_and_optimal(rows: list[tuple[Any, ...]]) -> None:
     jobs = [

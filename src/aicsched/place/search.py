@@ -29,6 +29,9 @@ __all__ = ["Search", "warm"]
 _CLIMB_STEPS: Final = 120
 _POLISH_STEPS: Final = 600
 _NEAR_STEPS: Final = (120, 60)
+# What CP-SAT closes at once needs no fine prices.
+_TINY_COLUMNS: Final = 1000
+_TINY_STEPS: Final = 60
 _STEPS_PER_JOB: Final = 80
 _FEWEST_STEPS: Final = 2000
 # Where jobs are few and large, each needs more tries.
@@ -119,6 +122,9 @@ class Search:
         """Raise the bound: samples first, then all jobs."""
         if self.warm:
             polish(self.oracle, self.prices_g, steps=_WARM_POLISH_STEPS, seen=self.see)
+            return
+        if count_columns(self.problem) <= _TINY_COLUMNS:
+            climb(self.oracle, self.prices_g, steps=_TINY_STEPS, seen=self.see)
             return
         prices_g = prices_of_samples(self.ground, self.seed)
         if prices_g.any():
