@@ -13,6 +13,7 @@ from aicsched.account.decisions import decisions_from
 from aicsched.account.ledger import Ledger
 from aicsched.errors import OutputError
 from aicsched.files import write_text
+from aicsched.place.caps import cap_costs
 from aicsched.place.explain import explain_all
 from aicsched.place.pareto import pareto
 from aicsched.report.model import AccuracyRow, Candidate, ReportData
@@ -161,6 +162,7 @@ def report_data(
         if accuracy
         else "",
         pareto=pareto(run.problem, run.placement),
+        caps=cap_costs(run.problem, run.placement),
         best=_candidates(_one_a_region(ranked, run.fleet)[:3]),
         worst=_candidates(_one_a_region(ranked[::-1], run.fleet)[:2]),
         backends=_candidates(backends),

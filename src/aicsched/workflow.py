@@ -8,7 +8,7 @@ line, a notebook and ``import aicsched`` do the same thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -209,6 +209,15 @@ def _baselines(problem: Problem) -> tuple[dict[str, Placement], dict[str, str]]:
     return plans, unplaced
 
 
+def _traced(problem: Problem, gap_share: float, seed: int) -> Placement:
+    """Solve, and keep what each stage had reached."""
+    trace: list[tuple[float, float]] = []
+    plan = solve(
+        problem, gap=gap_share, seed=seed, progress=lambda best_g, bound_g: trace.append((best_g, bound_g))
+    )
+    return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
+
+
 def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     carbon: CarbonSource,
     fleet: Fleet,
@@ -264,7 +273,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     progress("place")
     queue = tuple(jobs)
     problem = build_problem(queue, fleet, forecasts, slots)
-    placement = solve(problem, gap=gap_share, seed=seed)
+    placement = _traced(problem, gap_share, seed)
     baselines, unplaced = _baselines(problem)
     progress("check")
     for plan in (placement, *baselines.values()):

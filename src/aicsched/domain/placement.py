@@ -59,6 +59,9 @@ class Certificate:
         Its random seed.
     iterations : int
         How often it priced or improved.
+    trace : tuple of (float, float)
+        Best plan and bound [g] after each stage of the search, inf for a plan not yet found; empty
+        where the search had one stage only, or nobody kept it.
     """
 
     status: str
@@ -67,6 +70,7 @@ class Certificate:
     method: str
     seed: int = 0
     iterations: int = 0
+    trace: tuple[tuple[float, float], ...] = ()
 
     @property
     def gap(self) -> float:

@@ -170,7 +170,9 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
         choice, left_out = greedy_choice(problem, name)
         if not left_out:
             search.offer(choice)
+    progress(search.best_g, search.bound_g)
     search.ascend()
+    progress(search.best_g, search.bound_g)
     if not search.warm:
         search.build(_by_size(problem))
     progress(search.best_g, search.bound_g)

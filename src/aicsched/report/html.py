@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aicsched.files import write_text
 from aicsched.report import tables
 from aicsched.report.figures import PAST_H, draw_all
+from aicsched.report.proof_figures import draw_proof
 from aicsched.report.words import clock, mass, number, percent, policy_name
 
 if TYPE_CHECKING:
@@ -128,6 +129,11 @@ def _captions(data: ReportData) -> dict[str, str]:
         "hourly": f"Emissions of all regions together. {expected}",
         "pareto": "Each dot is a plan in which jobs may use less of their slack; below the dashed line no "
         "plan exists. Squares: published greedy policies with equal deadlines and capacity. " + expected,
+        "prices": "Where and when capacity is short: what one vCPU-hour more would save there, at most, "
+        "as if jobs could be split. "
+        "The rows are those of the first picture; on the right their sums over the horizon. " + expected,
+        "gap": "From above, the best plan so far; from below, what no plan can undercut. Stages are counted, "
+        f"not timed; the axis does not begin at 0. {expected}",
         "forecast": "The grid zones to and from which most work moves. "
         f"Grey: the past {PAST_H // 24} days; blue: forecast by {models} made at "
         f"{clock(data.now_s, year=True)}; band: 80 % of outcomes are expected inside{band}{made_up}",
@@ -142,6 +148,7 @@ def _sections(data: ReportData) -> dict[str, Any]:
     )
     return {
         "policies": tables.policies(data),
+        "caps": tables.caps(data) if any(item.fullest_slots for item in data.caps) else None,
         "decisions": tables.decisions(data),
         "candidates": [item for item in (best, worst) if item is not None],
         "backends": backends,
@@ -169,7 +176,7 @@ def render(data: ReportData) -> str:
         data=data,
         headline=headline(data),
         tiles=_tiles(data),
-        figures=draw_all(data),
+        figures=draw_all(data) | draw_proof(data),
         captions=_captions(data),
         sections=_sections(data),
         kind=" and ".join(kinds),

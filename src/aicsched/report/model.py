@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aicsched.domain.job import Job
     from aicsched.domain.placement import Placement
     from aicsched.domain.score import ScoreCard
+    from aicsched.place.caps import Cap
     from aicsched.place.pareto import ParetoPoint
 
 __all__ = ["AccuracyRow", "Candidate", "ReportData"]
@@ -101,6 +102,8 @@ class ReportData:
         Which days and model the accuracy was measured with.
     pareto : tuple of ParetoPoint
         Plans with less room to wait, with their bounds.
+    caps : tuple of Cap
+        What the limits of vCPUs cost, a region each.
     best, worst : tuple of Candidate
         The candidates that emit least and most for one request.
     backends : tuple of Candidate
@@ -133,6 +136,7 @@ class ReportData:
     accuracy: tuple[AccuracyRow, ...] = ()
     accuracy_note: str = ""
     pareto: tuple[ParetoPoint, ...] = ()
+    caps: tuple[Cap, ...] = ()
     best: tuple[Candidate, ...] = ()
     worst: tuple[Candidate, ...] = ()
     backends: tuple[Candidate, ...] = ()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AFTER", "BAND", "BEFORE", "INK", "INTENSITY", "OTHER", "PAST", "draw"]
+__all__ = ["AFTER", "BAND", "BEFORE", "INK", "INTENSITY", "OTHER", "PAST", "PRICES", "draw"]
 
 # Okabe and Ito's colours, told apart by every kind of colour vision
 # (https://jfly.uni-koeln.de/color/).
@@ -29,6 +29,8 @@ GRID: Final = "#e3e6ea"
 INTENSITY: Final = LinearSegmentedColormap.from_list(
     "intensity", ("#fffbe6", "#fee391", "#fec44f", "#fe9929", "#e0701a")
 )
+# Another hue than the intensity's, from pale to dark, so that it can't be taken for it.
+PRICES: Final = LinearSegmentedColormap.from_list("prices", ("#deebf7", "#9ecae9", "#0072b2", "#00324f"))
 
 _RC: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # real text: it can be searched, copied, and read aloud

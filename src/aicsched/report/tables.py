@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aicsched.report.model import Candidate, ReportData
 
-__all__ = ["Table", "accuracy", "candidates", "decisions", "policies", "recycle", "regions"]
+__all__ = ["Table", "accuracy", "candidates", "caps", "decisions", "policies", "recycle", "regions"]
 
 FIRST_ROWS = 50
 
@@ -210,6 +210,39 @@ def accuracy(data: ReportData) -> Table:
     )
     note = f" ({data.accuracy_note})" if data.accuracy_note else ""
     return Table(caption=f"Forecasts tried on the past{note}", columns=columns, rows=rows)
+
+
+def caps(data: ReportData) -> Table:
+    """Return what the limits that bind cost.
+
+    Parameters
+    ----------
+    data : ReportData
+        The facts.
+
+    Returns
+    -------
+    Table
+        A row a region whose limit has a price, the dearest vCPU first.
+    """
+    items = [item for item in data.caps if item.fullest_slots]
+    slots = data.placement.slots
+    rows = tuple(
+        (
+            item.region,
+            mass(item.worth_g),
+            f"{item.g_per_more_vcpu:.3g} g",
+            number(item.binding_slots, 0),
+            ", ".join(clock(slots.start_s + slot * slots.step_s) for slot in item.fullest_slots),
+        )
+        for item in items
+    )
+    columns = (
+        ("Region", "name"), ("Limit costs [CO₂e]", "number"),
+        ("One more vCPU saves at most [CO₂e]", "number"), ("Full slots", "number"), ("Fullest (UTC)", "text"),
+    )  # fmt: skip
+    caption = "What the capacity limits cost, at the plan's prices and as if jobs could be split"
+    return Table(caption=caption, columns=columns, rows=rows)
 
 
 def regions(data: ReportData) -> Table:
