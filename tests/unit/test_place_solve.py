@@ -375,3 +375,25 @@ def test_the_search_ends_when_its_time_is_up() -> None:
     problem = build_problem(crowd(), fleet(24.0, 24.0), CURVES, GRID)
     plan = solve(problem, gap=0.0, cpu_s=0.0)
     check(crowd(), fleet(24.0, 24.0), CURVES, GRID, plan)
+
+
+def test_a_long_queue_that_does_not_fit_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    base = build_problem([job("a", deadline_s=2 * HOUR_S)], fleet(9.0, 9.0), CURVES, GRID)
+    count = 10_500
+    long = replace(
+        base,
+        job_ids=tuple(f"j{index}" for index in range(count)),
+        demand=np.ones((count, 1)),
+        n_slots=np.ones(count, np.int64),
+        first=np.zeros(count, np.int64),
+        last=rng.integers(1, 9, count),
+        suspendable=np.zeros(count, np.bool_),
+        energy_kwh_per_w=np.full(count, 1e-3),
+        home=np.zeros(count, np.int64),
+        allowed=np.ones((count, 2), np.bool_),
+        transfer_g=np.zeros((count, 2)),
+        capacity=np.full((1, 2, 8), count / 17.0),
+    )
+    with pytest.raises(Infeasible, match="no plan was found|does not fit"):
+        solve(long)

@@ -48,6 +48,7 @@ POLICY: Final = "optimal"
 _MASTER_ROUNDS: Final = 25
 _COLUMNS_PER_JOB: Final = 4
 _MOST_MASTER_JOBS: Final = 2000
+_MOST_UNPLANNED_JOBS: Final = 6000
 _MOST_GREEDY_JOBS: Final = 3000
 _MOST_SPLIT_JOBS: Final = 60
 _EXACT: Final = 1e-9
@@ -107,15 +108,19 @@ def _refuse_overfull(search: Search, prices_g: NDArray[np.float64], left_out: fl
     problem = search.problem
     if search.bound_g <= dearest_g(problem):
         return
+    msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room"
+    raise refusal(problem, msg, unnamed=f" (fullest: {_fullest(problem, prices_g)})")
+
+
+def _fullest(problem: Problem, prices_g: NDArray[np.float64]) -> str:
+    """Return the region-slots of the highest prices, as text."""
     cells = np.argwhere(prices_g > 0).tolist()
     dearest = sorted(cells, key=lambda cell: (-float(prices_g[tuple(cell)]), cell))[:_OVERFULL_SHOWN]
     grid = problem.slots
-    places = ", ".join(
+    return ", ".join(
         f"{problem.regions[region]} at {format_time(grid.start_s + slot * grid.step_s)}"
         for _, region, slot in dearest
     )
-    msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room"
-    raise refusal(problem, msg, unnamed=f" (fullest: {places})")
 
 
 def _round(search: Search, relaxed: Relaxed) -> None:
@@ -178,7 +183,8 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
     progress(search.best_g, search.bound_g)
     search.improve(progress)
     # The relaxation of many jobs costs more than it gains.
-    if not search.done() and (search.best is None or len(problem.job_ids) <= _MOST_MASTER_JOBS):
+    most = _MOST_MASTER_JOBS if search.best is not None else _MOST_UNPLANNED_JOBS
+    if not search.done() and len(problem.job_ids) <= most:
         _by_columns(search)
         progress(search.best_g, search.bound_g)
     if not search.done() and count_columns(problem) <= MOST_COLUMNS:
@@ -191,6 +197,9 @@ def _unplanned(search: Search) -> Infeasible:
     found = None if search.late() else find_conflict(search.problem)
     if found is not None:
         return refusal(search.problem, "the queue does not fit", found=found)
+    if search.bound_g > dearest_g(search.problem):
+        # A bound above what any plan could emit proves that there is none.
+        msg = f"the queue does not fit (fullest: {_fullest(search.problem, search.prices_g)})"
     hint = "add capacity, regions or time: the relaxation leaves hardly any room"
     return Infeasible(msg, constraints=("capacity", "deadline"), hint=hint)
 
