@@ -395,5 +395,5 @@ def test_a_long_queue_that_does_not_fit_is_refused() -> None:
         transfer_g=np.zeros((count, 2)),
         capacity=np.full((1, 2, 8), count / 17.0),
     )
-    with pytest.raises(Infeasible, match="no plan was found|does not fit"):
+    with pytest.raises(Infeasible, match=r"no plan was found|does not fit"):
         solve(long)
