@@ -19,6 +19,7 @@ import numpy as np
 
 from aicsched.domain.carbon import frozen_array
 from aicsched.errors import Infeasible, InputError, UnknownZone, did_you_mean
+from aicsched.place.inputs import refuse_bad
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Problem:
         Pairs of jobs: the second starts after the first has ended.
     clipped : int
         Jobs whose deadline lies behind the horizon: planned as if due at its end.
+
+    Raises
+    ------
+    InputError
+        Columns that don't fit together, or values that can't be true (see `inputs.refuse_bad`).
     """
 
     slots: SlotGrid
@@ -97,6 +103,9 @@ class Problem:
     capacity: NDArray[np.float64]
     order: NDArray[np.int64]
     clipped: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_bad(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -208,25 +217,32 @@ def _resources(
     return names, np.stack([held[name] for name in names], axis=1), capacity
 
 
-def _refuse_impossible(problem: Problem, jobs: Sequence[Job], due: NDArray[np.int64]) -> None:
+def _refuse_impossible(
+    jobs: Sequence[Job],
+    windows: tuple[NDArray[np.int64], ...],
+    allowed: NDArray[np.bool_],
+    limits: tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    """Refuse jobs that fit nowhere even alone; `windows` as of `_windows`, `limits` as of `_resources`."""
+    resources, demand, capacity = limits
     faults: list[tuple[str, str, str]] = []
     for index, job in enumerate(jobs):
-        needs, first, last = problem.n_slots[index], problem.first[index], problem.last[index]
-        places = problem.allowed[index]
-        if first + needs > due[index]:
+        needs, first, last, due = (int(column[index]) for column in windows)
+        places = allowed[index]
+        if first + needs > due:
             faults.append((job.job_id, "window", f"needs {needs} whole slots between release and deadline"))
         elif first + needs > last:
             faults.append(
-                (job.job_id, "horizon", f"would end behind the horizon of {len(problem.slots)} slots")
+                (job.job_id, "horizon", f"would end behind the horizon of {capacity.shape[2]} slots")
             )
         elif not places.any():
             faults.append((job.job_id, "allowed_regions", "none of its allowed regions is in the fleet"))
         else:
-            held = problem.demand[index]
-            enough = (problem.capacity[:, places, first:last] >= held[:, None, None]).all(axis=0)
+            held = demand[index]
+            enough = (capacity[:, places, first:last] >= held[:, None, None]).all(axis=0)
             if enough.sum(axis=1).max() < needs:
                 words = " and ".join(
-                    f"{value:g} {name}" for name, value in zip(problem.resources, held, strict=True) if value
+                    f"{value:g} {name}" for name, value in zip(resources, held, strict=True) if value
                 )
                 faults.append((job.job_id, "capacity", f"needs {words}, more than any allowed region has"))
     if faults:
@@ -333,7 +349,9 @@ def build_problem(
     resources, demand, capacity = _resources(jobs, fleet, len(slots))
     if free_vcpus is not None:
         capacity[0] = _free_vcpus(fleet, free_vcpus, len(slots))
-    problem = Problem(
+    g_per_kwh = _grid_of_forecasts(fleet, forecasts, slots)
+    _refuse_impossible(jobs, (n_slots, first, last, due), allowed, (resources, demand, capacity))
+    return Problem(
         slots=slots,
         job_ids=tuple(job.job_id for job in jobs),
         regions=tuple(region.name for region in fleet.regions),
@@ -348,10 +366,8 @@ def build_problem(
         allowed=frozen_array(allowed, np.bool_),
         transfer_g=frozen_array(transfer_g),
         watt_factor_w=frozen_array([region.power_w_per_vcpu * region.pue for region in fleet.regions]),
-        g_per_kwh=frozen_array(_grid_of_forecasts(fleet, forecasts, slots)),
+        g_per_kwh=frozen_array(g_per_kwh),
         capacity=frozen_array(capacity),
         order=frozen_array(order, np.int64),
         clipped=int((deferrable & (due > len(slots))).sum()),
     )
-    _refuse_impossible(problem, jobs, due)
-    return problem
