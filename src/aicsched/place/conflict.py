@@ -33,6 +33,8 @@ __all__ = ["Conflict", "find_conflict"]
 _MOST_COLUMNS: Final = 20_000
 _MOST_EXACT_COLUMNS: Final = 2_000
 _MOST_CHECKS: Final = 400
+# Time of a relaxation grows about with the square of its columns: in squares of a thousand.
+_MOST_WORK: Final = 600.0
 _EXACT_LIMIT: Final = 1.0
 _ANY_GAP: Final = 1e9
 _OF_JOBS: Final = (
@@ -114,18 +116,26 @@ class _Proof:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.relaxation = Relaxation(problem)
+        self.columns = np.bincount(self.relaxation.owner, minlength=len(problem.job_ids))
         self.checks = 0
+        self.work = 0.0
         self.sure = True
+
+    def spent(self) -> bool:
+        """Whether the tests allowed are used up."""
+        return self.checks > _MOST_CHECKS or self.work > _MOST_WORK
 
     def linear(self, jobs: Indices, cells: Indices) -> tuple[Indices, Indices] | None:
         """Test the relaxation."""
-        self.checks += 1
-        return None if self.checks > _MOST_CHECKS else self.relaxation.core(jobs, cells)
+        if not self.spent():
+            self.checks += 1
+            self.work += float(self.columns[jobs].sum() / 1000) ** 2
+        return None if self.spent() else self.relaxation.core(jobs, cells)
 
     def whole(self, jobs: Indices, cells: Indices) -> tuple[Indices, Indices] | None:
         """Test whole jobs, where the relaxation fits."""
         found = self.linear(jobs, cells)
-        if found is not None or not len(jobs) or self.checks > _MOST_CHECKS:
+        if found is not None or not len(jobs) or self.spent():
             return found
         exact = solve_exact(_part(self.problem, jobs, cells), gap=_ANY_GAP, limit=_EXACT_LIMIT)
         if exact.choice is None and exact.bound_g == float("inf"):
@@ -177,7 +187,7 @@ def find_conflict(problem: Problem) -> Conflict | None:
     exact = count_columns(_part(problem, *found)) <= _MOST_EXACT_COLUMNS
     # Whether the others fit is asked under all limits, not only under those that clash here.
     jobs, cells = _thin(problem, proof.whole, found[0], limits) if exact else found
-    return Conflict(jobs, cells, exact and proof.sure and proof.checks <= _MOST_CHECKS)
+    return Conflict(jobs, cells, exact and proof.sure and not proof.spent())
 
 
 def _item(found: tuple[Indices, Indices] | None, which: int) -> Indices | None:
