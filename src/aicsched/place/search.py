@@ -40,7 +40,9 @@ _MOST_FEW_STEPS: Final = 600_000
 _CHUNKS: Final = 20
 _BOLD: Final = 1.0
 _WARM_POLISH_STEPS: Final = 20
-_WARM_SHARE: Final = 0.1
+_WARM_SHARE: Final = 0.2
+_WARM_BOLD: Final = 0.6
+_WARM_TRIES: Final = 10
 _KEPT_ANSWERS: Final = 250
 _EXACT: Final = 1e-9
 
@@ -157,7 +159,7 @@ class Search:
         priced = self.oracle.price(self.prices_g)
         seating = Seating(self.ground)
         seating.put(self.best)
-        bold_g = _BOLD * self.best_g / jobs * (_WARM_SHARE if self.warm else 1.0)
+        bold_g = _BOLD * self.best_g / jobs * (_WARM_BOLD if self.warm else 1.0)
         for chunk in range(_CHUNKS):
             if self.done():
                 return
@@ -225,22 +227,44 @@ def warm(search: Search, start: Placement) -> None:
     search.bound(prices_g)
     priced = search.oracle.price(prices_g)
     choice = _kept(problem, start)
-    # Who stands where capacity has shrunk, or before those it now waits for, is seated anew.
+    front = np.zeros(0, np.int64)
+    for _ in range(_WARM_TRIES):
+        seating = Seating(search.ground)
+        stuck = seating.insert(front, priced.rates, priced.least_g, priced.turn)
+        seating = _beside(search, choice, seating.choice())
+        rest = np.flatnonzero(seating.region < 0)
+        left = seating.insert(rest, priced.rates, priced.least_g, priced.turn)
+        if not len(left):
+            search.offer(seating.choice())
+            search.warm = search.best is not None
+            return
+        if len(stuck):
+            return
+        # Who finds no room is seated first in the next try, and those in the way look for another place.
+        front = np.concatenate((left, front[~np.isin(front, left)]))
+
+
+def _beside(search: Search, kept: Choice, first: Choice) -> Seating:
+    """Seat those that come first, and beside them all that may keep their places."""
+    problem = search.problem
+    choice = kept.copy()
+    begin = pointers(problem)
+    ahead = first.region >= 0
+    choice.region[ahead] = first.region[ahead]
+    inside = np.repeat(ahead, problem.n_slots)
+    choice.slots[inside] = first.slots[inside]
     while True:
         seating = Seating(search.ground)
         seating.put(choice)
         full = np.asarray((seating.free < 0).any(axis=0))
         place = np.repeat(choice.region, problem.n_slots)
-        inside: NDArray[np.bool_] = full[place, choice.slots] & (place >= 0)
-        hit = np.add.reduceat(inside.astype(np.int64), pointers(problem)[:-1]) > 0
+        held: NDArray[np.bool_] = full[place, choice.slots] & (place >= 0)
+        hit = (np.add.reduceat(held.astype(np.int64), begin[:-1]) > 0) & ~ahead
         earlier, later = problem.order[:, 0], problem.order[:, 1]
         starts, ends = spans(problem, choice)
         both = (choice.region[earlier] >= 0) & (choice.region[later] >= 0)
-        hit[later[both & (ends[earlier] > starts[later])]] = True
+        late = both & (ends[earlier] > starts[later])
+        hit[np.where(ahead[later], earlier, later)[late]] = True
         if not hit.any():
-            break
+            return seating
         choice.region[hit] = -1
-    left = seating.insert(np.flatnonzero(choice.region < 0), priced.rates, priced.least_g, priced.turn)
-    if not len(left):
-        search.offer(seating.choice())
-        search.warm = search.best is not None
