@@ -15,6 +15,7 @@ from aicsched.place.nodes.check import check_nodes
 from aicsched.place.nodes.measure import measure
 from aicsched.place.nodes.openb import inflate, read_openb_nodes, read_openb_pods
 from aicsched.place.nodes.select import select_nodes, select_pods
+from aicsched.place.nodes.typical import FGD_POPULARITY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,30 +85,44 @@ def test_inflation_fills_up_to_the_ratio_and_no_further() -> None:
     assert select_pods(pods, [3, 3, 1]).pod_ids == ("p3", "p3+1", "p1")
 
 
-# FGD's mean over ten seeds, as published with its simulator; one seed strays by some tenths.
+# Means over ten seeds, as published with FGD's simulator (GPU allocated at 130 %); one seed strays by some
+# tenths. Were ties drawn anew each time, packing and clustering would come out three points lower.
 @pytest.mark.parametrize(
-    ("workload", "fgd", "best_fit"), [("default", 95.39, 93.08), ("multigpu20", 95.65, 93.93)]
-)
+    ("workload", "published"),
+    [
+        (
+            "default",
+            {
+                "random": 87.47, "dot_product": 90.85, "gpu_clustering": 91.88, "gpu_packing": 92.00,
+                "best_fit": 93.08, "fgd": 95.39,
+            },
+        ),
+        ("multigpu20", {"gpu_packing": 93.71, "best_fit": 93.93, "fgd": 95.65}),
+    ],
+)  # fmt: skip
 def test_the_published_figures_come_out_and_ours_is_above(
-    workload: str, fgd: float, best_fit: float, shared_data: Path
+    workload: str, published: dict[str, float], shared_data: Path
 ) -> None:
     folder = shared_data / "data" / "workloads" / "openb"
     every = read_openb_nodes(folder / "openb_node_list_all_node.csv.gz")
     nodes = select_nodes(every, np.flatnonzero(every.gpus > 0).tolist())
     assert (len(every), len(nodes), nodes.gpu_milli) == (1523, 1213, 6_212_000)
     workload_pods = read_openb_pods(folder / f"openb_pod_list_{workload}.csv.gz")
-    pods, typical = inflate(workload_pods, nodes.gpu_milli, seed=42), typical_pods(workload_pods)
+    pods = inflate(workload_pods, nodes.gpu_milli, seed=42)
+    typical, all_typical = typical_pods(workload_pods, FGD_POPULARITY), typical_pods(workload_pods)
     found = {}
-    for policy in ("best_fit", "fgd", "carbon_fgd"):
-        plan = place_pods(nodes, pods, policy, typical=typical, seed=42)
+    for policy in (*published, "carbon_fgd"):
+        known = all_typical if policy == "carbon_fgd" else typical
+        plan = place_pods(nodes, pods, policy, typical=known, seed=42)
         made = measure(nodes, pods, plan, typical)
         found[policy] = 100 * made.gpu_allocated
         if policy == "carbon_fgd":
             checked = check_nodes(nodes, pods, plan)
             assert checked.gpu_milli == pytest.approx(made.gpu_allocated * nodes.gpu_milli)
             assert checked.could_fit == 0
-    assert found["best_fit"] == pytest.approx(best_fit, abs=0.8)
-    assert found["fgd"] == pytest.approx(fgd, abs=0.6)
-    assert found["carbon_fgd"] > fgd
+    for policy, figure in published.items():
+        strays = 0.3 if policy in {"best_fit", "fgd"} else 1.6
+        assert found[policy] == pytest.approx(figure, abs=strays), policy
+    assert found["carbon_fgd"] > published["fgd"]
     limit = bound_allocation(nodes, pods, cpu_step=500)
     assert found["carbon_fgd"] < 100 * limit.gpu_allocated <= 100.0 + 1e-9

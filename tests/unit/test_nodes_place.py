@@ -26,6 +26,7 @@ from aicsched.place.nodes import (
 from aicsched.place.nodes.check import check_nodes
 from aicsched.place.nodes.encode import alike, models_of
 from aicsched.place.nodes.kernels.fragments import starved, stranded
+from aicsched.place.nodes.kernels.scores import packed
 from aicsched.place.nodes.kernels.stream import PLACE_STREAM
 from aicsched.place.nodes.measure import fragmented_milli, measure, node_power_w
 from aicsched.place.nodes.typical import tables_of
@@ -158,6 +159,27 @@ def test_packing_prefers_shared_gpus_then_used_nodes() -> None:
     whole = plain_pods(1, num_gpu=1, gpu_milli=1000)
     assert place_pods(nodes, whole, "gpu_packing").node[0] in {1, 2}
     assert place_pods(one_kind(2, gpus=[2, 1], gpu_model="T4"), whole, "gpu_packing").node.tolist() == [1]
+
+
+# The worked examples of FGD's simulator for its packing score (gpu_packing_score_test.go).
+@pytest.mark.parametrize(
+    ("free", "points"), [([200, 1000, 1000, 500], 48), ([1000] * 4, 29), ([1000] * 8, 25)]
+)
+def test_packing_scores_as_its_authors_do(free: list[int], points: int) -> None:
+    state = np.array([[1000, 0, *free]])
+    assert packed(state, 0, np.array([100, 0, 2, 1000, 2]), len(free)) == points
+
+
+@pytest.mark.parametrize("policy", ["gpu_packing", "gpu_clustering"])
+def test_pods_without_a_gpu_fill_one_node_after_another(policy: str) -> None:
+    nodes = one_kind(5, gpus=2, gpu_model="T4")
+    firsts = set()
+    for seed in range(8):
+        found = place_pods(nodes, plain_pods(20, cpu_milli=2000), policy, seed=seed).node
+        assert np.bincount(found, minlength=5).tolist().count(8) == 2
+        assert (found[:8] == found[0]).all()
+        firsts.add(int(found[0]))
+    assert len(firsts) > 1
 
 
 def test_clustering_seeks_its_own_kind() -> None:

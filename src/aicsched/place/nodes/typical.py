@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     Tables = tuple[NDArray[Any], ...]
 
-__all__ = ["TypicalPods", "tables_of", "typical_pods"]
+__all__ = ["FGD_POPULARITY", "TypicalPods", "tables_of", "typical_pods"]
+
+FGD_POPULARITY: Final = 0.95
+"""Share of pods that FGD's evaluation counts as typical, the most frequent first.
+
+Source: hkust-adsl/kubernetes-scheduler-simulator, scripts/generate_config_and_run.py, podPopularityThreshold.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

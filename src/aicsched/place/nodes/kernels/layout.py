@@ -32,7 +32,7 @@ GPU_G: Final = 1
 NODE_G: Final = 2
 LOST_G: Final = 3
 
-# Policies; those up to FGD draw among equals, FIRST_FIT excepted.
+# Policies: RANDOM draws a node, the others take the first of equals.
 RANDOM: Final = 0
 FIRST_FIT: Final = 1
 BEST_FIT: Final = 2

@@ -1,7 +1,7 @@
 """What a policy thinks of a pod on a node: the lower the better, with the GPU it would take.
 
-The published policies give whole points from 0 to 100, as their authors' do, and a seeded
-draw decides among equals; `CARBON_FGD` gives grams per hour, and the first of equals wins.
+The published policies give whole points from 0 to 100, as their authors' do; `CARBON_FGD` gives
+grams per hour. The first of equals wins.
 """
 
 from __future__ import annotations

@@ -115,9 +115,9 @@ def chosen(  # noqa: PLR0913, PLR0917 - arrays in
     tallies: Integers,
     seed: Integers,
 ) -> int:
-    """Return the node with the lowest score that the pod may run on, or -1."""
+    """Return the first node with the lowest score that the pod may run on, or -1; `RANDOM` draws."""
     ruled = rules[0][shape + 1] > rules[0][shape] or rules[2][shape + 1] > rules[2][shape]
-    draws = policy <= at.FGD and policy != at.FIRST_FIT
+    draws = policy == at.RANDOM
     best = np.inf
     node = -1
     equals = 0
