@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from aicsched.place.online import Action, ClusterView
 
 NAMES = ("mpc", "opr_double_threshold", "cap", "cics_vcc")
 
@@ -79,6 +82,49 @@ def test_planning_anew_uses_the_newest_forecast() -> None:
     assert anew.log.start_s[0] == 3 * HOUR_S
     with pytest.raises(ConfigError, match="wait_awhile wants true lengths"):
         Mpc(WaitAwhile())
+
+
+def test_what_is_planned_gives_its_room_back_before_it_is_planned_anew() -> None:
+    work, truth = workload(21, 80), grid(22)
+    for cap in (9.0, 14.0):
+        made = simulate("mpc", work, truth, world=World(cap_vcpus=cap)).metrics
+        assert made.peak_vcpus <= cap
+        assert made.completed_jobs == len(work)
+        # Planning around what is full does no worse than planning as if all were free.
+        assert made.late_jobs <= simulate(Blind(), work, truth, world=World(cap_vcpus=cap)).metrics.late_jobs
+
+
+class Blind(Mpc):
+    """MPC that isn't told how much room there is."""
+
+    def decide(self, view: ClusterView, now_s: float) -> list[Action]:
+        return super().decide(replace(view, room_vcpus=np.empty(0)), now_s)
+
+
+def test_only_what_is_better_begun_at_another_time_is_planned_anew() -> None:
+    work, truth = workload(23), grid(24)
+    seen: list[tuple[int, int]] = []
+
+    class Counted(Mpc):
+        def decide(self, view: ClusterView, now_s: float) -> list[Action]:
+            made = super().decide(view, now_s)
+            planned = dict(zip(view.planned.job.tolist(), view.planned_start_s.tolist(), strict=True))
+            assert all(abs(planned.get(action.job, -1.0) - action.at_s) > 1e-6 for action in made)
+            assert all(start >= now_s - 1e-6 for start in planned.values())
+            seen.append((len(view.waiting) + len(view.planned), len(made)))
+            return made
+
+    # The price stays, and so does the forecast: nothing changes once it is planned.
+    fixed = Counted(Price(g_per_kwh=30.0, every_s=HOUR_S))
+    jobs = work.pending
+    whole = Workload(
+        pending=replace(jobs, arrival_s=np.floor(jobs.arrival_s / HOUR_S) * HOUR_S), length_s=work.length_s
+    )
+    log = simulate(fixed, whole, truth).log
+    assert sum(actions for _, actions in seen) == len(whole)
+    assert sum(candidates for candidates, _ in seen) > 2 * len(whole)
+    once = simulate(Price(g_per_kwh=30.0, every_s=HOUR_S), whole, truth).log
+    np.testing.assert_allclose(log.start_s, once.start_s)
 
 
 # ---------------------------------------------------------------- robust

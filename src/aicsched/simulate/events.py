@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aicsched.place.online.protocol import Action, OnlinePolicy, OraclePolicy
-    from aicsched.place.online.view import Vintages
+    from aicsched.place.online.view import Outlook, Vintages
     from aicsched.simulate.engine import World
     from aicsched.simulate.truth import Truth
     from aicsched.simulate.workload import Workload
@@ -81,6 +81,7 @@ class EventEngine:
         self.blocked: set[int] = set()
         self.free, self.used, self.down = float(world.reserved_vcpus), 0.0, 0
         self.preempted = 0
+        self.looked: tuple[int, Outlook] = (-1, None)  # type: ignore[assignment]
         self.events: list[tuple[float, int, int, int, float]] = []
         self.queued: dict[int, tuple[int, int]] = {}
         self.logged: list[tuple[int, float, float, float, Machine]] = []
@@ -293,7 +294,7 @@ class EventEngine:
         spent = [self.ran[job] + (now - self.run[job][0] if job in self.run else 0.0) for job in running]
         return ClusterView(
             now_s=now,
-            outlook=self.vintages.outlook(now),
+            outlook=self._outlook(now),
             waiting=jobs.take(groups["waiting"]),
             planned=jobs.take(groups["planned"]),
             running=jobs.take(running),
@@ -301,7 +302,15 @@ class EventEngine:
             active=np.array([job in self.run for job in running], dtype=np.bool_),
             free_reserved_vcpus=self.free,
             room_vcpus=self._room(now),
+            planned_start_s=np.array([self.plan[job][0].start_s for job in groups["planned"]]),
         )
+
+    def _outlook(self, now: float) -> Outlook:
+        """Return the newest forecast; one is copied once."""
+        row = int(self.vintages.known_at(now)[0])
+        if row != self.looked[0]:
+            self.looked = row, self.vintages.outlook(now)
+        return self.looked[1]
 
     def _room(self, now: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         if not self.world.capped:

@@ -25,6 +25,8 @@ __all__ = ["CHEAPEST_START", "CLEANEST_STRETCHES", "LOWEST_SLOT", "THRESHOLD_STR
 SAME: Final = 1e-9
 # A loop of plain Python takes about a microsecond a step, a numpy one a few nanoseconds.
 PLAIN: Final = 200.0
+# So many numbers at a time stay near the processor.
+CELLS: Final = 50_000
 
 
 # ---------------------------------------------------------------- when to start
@@ -90,25 +92,30 @@ def _cheapest_twin(
     every: float,
     per_time: bool,  # noqa: FBT001
 ) -> Floats:
-    place = arrival - begin[row]
-    at_once = _amounts(sums, row, place + length) - _amounts(sums, row, place)
-    best = np.zeros(len(arrival)) if per_time else at_once.copy()
-    made = arrival.copy()
+    # Jobs by starts, a part of the jobs at a time: small batches take few calls, large ones little memory.
     tries = (wait / every + SAME).astype(np.int64)
-    for step in range(1, int(tries.max(initial=0)) + 1):
-        left = np.flatnonzero(tries >= step)
-        later = step * every
-        here, long, first = place[left] + later, length[left], at_once[left]
-        cost = _amounts(sums, row[left], here + long) - _amounts(sums, row[left], here)
+    most = int(tries.max(initial=0)) + 1
+    part = max(1, CELLS // most)
+    made = arrival.copy()
+    for first in range(0, len(arrival), part):
+        some = slice(first, first + part)
+        later = np.arange(most) * every
+        here = (arrival - begin[row])[some, None] + later
+        whose, long = row[some, None], length[some, None]
+        cost = _amounts(sums, whose, here + long) - _amounts(sums, whose, here)
+        at_once = cost[:, :1]
         if per_time:
-            gain = (first - cost) / (later + long)
-            better = gain > best[left] + SAME * first / long
-            cost = gain
+            # No gain is above none by rounding only.
+            score = (at_once - cost) / (later + long)
+            slack = SAME * at_once / long
+            least = score.max(axis=1, initial=0.0, where=np.arange(most) <= tries[some, None])[:, None]
+            good = score >= least - slack
         else:
-            cost = cost + price[left] * later
-            better = cost < best[left] - SAME * best[left]
-        best[left[better]] = cost[better]
-        made[left[better]] = arrival[left[better]] + later
+            score = cost + price[some, None] * later
+            allowed = np.arange(most) <= tries[some, None]
+            least = score.min(axis=1, initial=np.inf, where=allowed)[:, None]
+            good = score <= least / (1 - SAME)
+        made[some] += later[np.argmax(good, axis=1)]
     return made
 
 

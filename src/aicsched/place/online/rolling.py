@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
 from aicsched.errors import ConfigError
-from aicsched.place.online.plans import RunPlans
+from aicsched.place.online.plans import RunPlans, Stretch
 from aicsched.place.online.pricing import Price
 from aicsched.place.online.protocol import ArrivalPolicy
+from aicsched.place.online.rooms import Capped, taken_slots
 from aicsched.place.online.view import ClusterView, Pending
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from aicsched.place.online.view import Batch
 
 __all__ = ["Mpc", "Robust"]
+
+INSTANT_S: Final = 1e-6
 
 
 class Mpc:
@@ -34,6 +37,11 @@ class Mpc:
     ------
     ConfigError
         The policy inside wants true lengths.
+
+    Notes
+    -----
+    A job that comes within a slot is planned when it comes, the others at the slot's first
+    decision: nothing else is foreseen before.
     """
 
     name: ClassVar[str] = "mpc"
@@ -45,9 +53,10 @@ class Mpc:
         if self.inner.oracle:
             msg = f"{self.inner.name} wants true lengths, which nobody knows on the way"
             raise ConfigError(msg, hint="choose a policy that goes by estimates", value=self.inner.name)
+        self._planned_at = (-1, -np.inf)
 
     def decide(self, view: ClusterView, now_s: float) -> list[Action]:
-        """Plan what waits and what is planned, from now on.
+        """Plan what waits and, once a slot or a forecast, what is planned, from now on.
 
         Parameters
         ----------
@@ -59,16 +68,39 @@ class Mpc:
         Returns
         -------
         list of Action
-            A start for each job that has not begun.
+            A start for each job that waits, and for each that is better begun at another time than planned.
         """
-        both = [
-            np.concatenate([getattr(view.waiting, item.name), getattr(view.planned, item.name)])
-            for item in fields(Pending)
-        ]
-        jobs = Pending(**dict(zip((item.name for item in fields(Pending)), both, strict=True)))
+        look = view.outlook
+        moment = (int((now_s - look.start_s + INSTANT_S) // look.step_s), look.issue_s)
+        jobs, begins = view.waiting, np.full(len(view.waiting), np.nan)
+        if moment != self._planned_at and len(view.planned):
+            jobs = Pending.joined(view.planned, view.waiting)
+            begins = np.concatenate([view.planned_start_s, begins])
+            view = replace(view, room_vcpus=_released(view))
+        self._planned_at = moment
+        if not len(jobs):
+            return []
         left_s = np.maximum(jobs.arrival_s + jobs.max_wait_s - now_s, 0.0)
         fresh = replace(jobs, arrival_s=np.full(len(jobs), now_s), max_wait_s=left_s)
-        return self.inner.decide(replace(view, waiting=fresh), now_s)
+        decider = Capped(self.inner) if len(view.room_vcpus) else self.inner
+        made = decider.decide(replace(view, waiting=fresh), now_s)
+        return [
+            action
+            for action, begin in zip(made, begins.tolist(), strict=True)
+            if not abs(action.at_s - begin) <= INSTANT_S
+        ]
+
+
+def _released(view: ClusterView) -> NDArray[np.float64]:
+    """Return the room under a hard cap, were the planned jobs not planned."""
+    room, look = view.room_vcpus.copy(), view.outlook
+    start_s = look.start_s + (view.now_s - look.start_s + INSTANT_S) // look.step_s * look.step_s
+    for row in range(len(view.planned) if len(room) else 0):
+        plan = (Stretch(float(view.planned_start_s[row])),)
+        work_s = float(view.planned.estimate_s[row])
+        taken = taken_slots(plan, work_s, start_s=start_s, step_s=look.step_s, count=len(room))
+        room += taken * view.planned.vcpus[row]
+    return room
 
 
 class Robust(ArrivalPolicy):

@@ -39,6 +39,12 @@ def frozen(values: Sequence[float] | NDArray[Any], kind: type) -> NDArray[Any]:
     return made
 
 
+def _sealed(fresh: NDArray[Any]) -> NDArray[Any]:
+    """Make an array that nobody else has read-only."""
+    fresh.setflags(write=False)
+    return fresh
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pending:
     """Jobs as their queue knows them: no true length is among the columns.
@@ -83,8 +89,24 @@ class Pending:
             In this order.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        return Pending(**{name: frozen(getattr(self, name)[rows], getattr(self, name).dtype.type)
-                          for name in self.__slots__})  # fmt: skip
+        return Pending(**{name: _sealed(getattr(self, name)[rows]) for name in self.__slots__})
+
+    @classmethod
+    def joined(cls, *parts: Pending) -> Pending:
+        """Return several groups as one.
+
+        Parameters
+        ----------
+        *parts : Pending
+            At least one.
+
+        Returns
+        -------
+        Pending
+            In their order, copied.
+        """
+        columns = {name: [getattr(part, name) for part in parts] for name in cls.__slots__}
+        return cls(**{name: _sealed(np.concatenate(column)) for name, column in columns.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -317,6 +339,8 @@ class ClusterView:
     room_vcpus : ndarray of float64, shape (k,)
         How many threads the hard cap leaves in each slot of the outlook from the current one on,
         once all that is planned runs; empty where there is no cap.
+    planned_start_s : ndarray of float64, shape (len(planned),)
+        When each planned job is to begin [s].
     """
 
     now_s: float
@@ -328,6 +352,7 @@ class ClusterView:
     active: NDArray[np.bool_]
     free_reserved_vcpus: float = 0.0
     room_vcpus: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    planned_start_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
