@@ -30,6 +30,7 @@ from aicsched.place.nodes.offline import place_offline
 from aicsched.place.nodes.openb import inflate, read_openb_nodes, read_openb_pods
 from aicsched.place.nodes.select import select_nodes
 from aicsched.place.nodes.typical import FGD_POPULARITY
+from benchmarks.nodes_live import decisions
 from benchmarks.tables import Table
 
 if TYPE_CHECKING:
@@ -301,6 +302,9 @@ def run(*, smoke: bool = False) -> list[Table]:
         bounds[name] = [limit for limit, _ in limits]
         whole[name], knowing[name] = mean(everywhere), mean(found for _, found in limits)
     tables = _tables(runs, lists, rivals, bounds, (whole, knowing), at)
+    some = lists[next(iter(lists))]
+    arrivals = inflate(some, nodes.gpu_milli, seed=seeds[0])
+    tables.append(decisions(every, arrivals, typical_pods(some), smoke=at is None))
     tables.append(_two_grids(nodes, lists[next(iter(lists))], seeds[:_FEW]))
     _guard(runs, lists, _published(at, "allo", "130"))
     return tables

@@ -24,13 +24,19 @@ __all__ = [
     "Shapes",
     "alike",
     "arrivals_of",
+    "company_of",
     "eligible_nodes",
+    "facts_of",
+    "mean_g_per_w",
     "models_of",
     "rules_of",
     "shapes_of",
+    "state_of",
     "tags_of",
+    "watts_of",
 ]
 
+W_PER_KW: Final = 1000.0
 NODE_TOPOLOGY: Final = "node"
 _MOST_KEYS: Final = 2**62
 
@@ -176,6 +182,24 @@ def _domains(nodes: Nodes, topologies: Sequence[str]) -> Integers:
     return made
 
 
+def company_of(requirements: Sequence[Requirements]) -> tuple[dict[str, int], list[str]]:
+    """List what rules ask about: only such names are counted, over such topologies.
+
+    Parameters
+    ----------
+    requirements : sequence of Requirements
+        Kinds of them.
+
+    Returns
+    -------
+    tuple of dict and list
+        Each name with its number, and the topologies.
+    """
+    asked = [row[:2] for need in requirements for row in (*need.anti_affinity, *need.affinity, *need.spread)]
+    names = {name: place for place, name in enumerate(sorted({name for name, _ in asked}))}
+    return names, sorted({topology for _, topology in asked})
+
+
 def rules_of(
     shapes: Shapes, nodes: Nodes, requirements: Sequence[Requirements], eligible: NDArray[np.uint8]
 ) -> tuple[Rules, NDArray[np.int64]]:
@@ -205,9 +229,7 @@ def rules_of(
         + [(at.SPREAD, name, topology, skew) for name, topology, skew in need.spread]
         for need in requirements
     ]
-    # Only names that a rule asks about are counted.
-    names = {name: place for place, name in enumerate(sorted({row[1] for rows in asked for row in rows}))}
-    topologies = sorted({row[2] for rows in asked for row in rows})
+    names, topologies = company_of(requirements)
     domains = _domains(nodes, topologies)
     borne = [sorted(names[name] for name in need.labels if name in names) for need in requirements]
     kinds = shapes.requirement.tolist()
@@ -262,3 +284,93 @@ def arrivals_of(pods: Pods) -> Integers:
         rank = rank.copy()
         rank[ganged] = best[which]
     return np.lexsort((np.arange(count), place, rank))
+
+
+def state_of(nodes: Nodes) -> Integers:
+    """Return what is free of each node, and a last row for trials.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The machines.
+
+    Returns
+    -------
+    ndarray of int64, shape (N + 1, 2 + GPUs)
+        CPU, memory, then each GPU.
+    """
+    state = np.zeros((len(nodes) + 1, 2 + nodes.gpu_free_milli.shape[1]), dtype=np.int64)
+    state[:-1, 0], state[:-1, 1], state[:-1, 2:] = (
+        nodes.cpu_free_milli,
+        nodes.memory_free_mib,
+        nodes.gpu_free_milli,
+    )
+    return state
+
+
+def facts_of(nodes: Nodes, models: tuple[str, ...], tags: int, grams: NDArray[np.float64]) -> Integers:
+    """Return GPUs, model, CPU and class of each node, and room for what changes.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The machines.
+    models : tuple of str
+        Of GPUs.
+    tags : int
+        How many tags pods can have.
+    grams : ndarray, shape (N, c)
+        Rates of each node: those of one class have the same.
+
+    Returns
+    -------
+    ndarray of int64, shape (N, 5 + tags)
+        As `aicsched.place.nodes.kernels.layout` says.
+    """
+    facts = np.zeros((len(nodes), at.TAGS + tags), dtype=np.int64)
+    index = {name: place for place, name in enumerate(models)}
+    facts[:, at.GPUS], facts[:, at.CAPACITY] = nodes.gpus, nodes.cpu_milli
+    facts[:, at.MODEL] = [index.get(name, 0) for name in nodes.gpu_model]
+    prices = np.unique(grams, axis=0, return_inverse=True)[1].reshape(-1, 1)
+    facts[:, at.CLASS] = alike(np.hstack([facts[:, : at.CLASS], state_of(nodes)[:-1], prices]))[1]
+    return facts
+
+
+def watts_of(nodes: Nodes) -> NDArray[np.float64]:
+    """Return what pods add to each node, with its PUE.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The machines.
+
+    Returns
+    -------
+    ndarray, shape (N, 3)
+        Watts per CPU milli in use, per GPU woken, and for waking the node.
+    """
+    cpu_w = (nodes.cpu_busy_w - nodes.cpu_idle_w) / np.maximum(nodes.cpu_milli, 1)
+    gpu_w = nodes.gpu_busy_w - nodes.gpu_idle_w
+    waking_w = nodes.cpu_idle_w + nodes.gpus * nodes.gpu_idle_w - nodes.asleep_w
+    return np.stack([cpu_w, gpu_w, waking_w], axis=1) * nodes.pue[:, None]
+
+
+def mean_g_per_w(nodes: Nodes, g_per_kwh: NDArray[np.float64]) -> float:
+    """Return what a watt emits in an hour at a mean GPU: the rate at which room is traded for energy.
+
+    A GPU is worth the same wherever it is stranded: a pod that would have used it runs elsewhere.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The machines.
+    g_per_kwh : ndarray, shape (N,)
+        Carbon intensity at each of them.
+
+    Returns
+    -------
+    float
+        Grams per hour and watt, with PUE; 0 without nodes.
+    """
+    weights = nodes.gpus if nodes.gpus.any() else None
+    return float(np.average(nodes.pue * g_per_kwh / W_PER_KW, weights=weights)) if len(nodes) else 0.0

@@ -17,13 +17,17 @@ import numpy as np
 from aicsched.domain.carbon import frozen_array
 from aicsched.errors import ConfigError, InputError, did_you_mean
 from aicsched.place.nodes.encode import (
-    alike,
+    W_PER_KW,
     arrivals_of,
     eligible_nodes,
+    facts_of,
+    mean_g_per_w,
     models_of,
     rules_of,
     shapes_of,
+    state_of,
     tags_of,
+    watts_of,
 )
 from aicsched.place.nodes.kernels import layout as at
 from aicsched.place.nodes.kernels.stream import PLACE_STREAM
@@ -50,7 +54,6 @@ POLICIES: Final = MappingProxyType(
     }
 )
 """Names, and the kernel's numbers for them."""
-_W_PER_KW: Final = 1000.0
 _SEED_BITS: Final = 2**32
 # A score and a GPU are kept for each size of pod on each node: 16 bytes.
 _MOST_SCORES: Final = 10**8
@@ -99,19 +102,10 @@ class NodePlan:
 
 def _grams(nodes: Nodes, stranded_w_per_gpu: float) -> NDArray[np.float64]:
     """Return grams per hour by node: per CPU milli, per GPU woken, for waking the node, per milli lost."""
-    g_per_h_per_w = nodes.pue * nodes.g_per_kwh / _W_PER_KW
-    if not g_per_h_per_w.any():
-        # Without an intensity watts are as good: only ratios matter.
-        g_per_h_per_w = nodes.pue / _W_PER_KW
-    cpu_w = (nodes.cpu_busy_w - nodes.cpu_idle_w) / np.maximum(nodes.cpu_milli, 1)
-    gpu_w = nodes.gpu_busy_w - nodes.gpu_idle_w
-    waking_w = nodes.cpu_idle_w + nodes.gpus * nodes.gpu_idle_w - nodes.asleep_w
-    grams = np.stack([cpu_w * g_per_h_per_w, gpu_w * g_per_h_per_w, waking_w * g_per_h_per_w], axis=1)
-    # A GPU is worth the same wherever it is stranded: a pod that would have used it runs elsewhere.
-    weights = nodes.gpus if nodes.gpus.any() else None
-    mean = float(np.average(g_per_h_per_w, weights=weights)) if len(nodes) else 0.0
-    lost = np.full((len(nodes), 1), stranded_w_per_gpu / 1000.0 * mean)
-    return frozen_array(np.hstack([grams, lost]))
+    # Without an intensity watts are as good: only ratios matter.
+    g_per_kwh = nodes.g_per_kwh if nodes.g_per_kwh.any() else np.ones(len(nodes))
+    lost = np.full((len(nodes), 1), stranded_w_per_gpu / 1000.0 * mean_g_per_w(nodes, g_per_kwh))
+    return frozen_array(np.hstack([watts_of(nodes) * g_per_kwh[:, None] / W_PER_KW, lost]))
 
 
 def place_pods(
@@ -205,8 +199,8 @@ def place_pods(
         arrivals,
         shapes.sizes,
         np.ascontiguousarray(eligible[:, turn]),
-        _state(nodes)[np.append(turn, len(nodes))],
-        _facts(nodes, models, tags, grams)[turn],
+        state_of(nodes)[np.append(turn, len(nodes))],
+        facts_of(nodes, models, tags, grams)[turn],
         grams[turn],
         tables_of(typical, models),
         (*rules[:4], np.ascontiguousarray(rules[4][:, turn]), rules[5]),
@@ -235,25 +229,3 @@ def _turn(policy: str, count: int, seed: int) -> NDArray[np.int64]:
     if POLICIES[policy] in {at.FIRST_FIT, at.CARBON_FGD}:
         return np.arange(count)
     return np.random.default_rng(seed).permutation(count)
-
-
-def _state(nodes: Nodes) -> NDArray[np.int64]:
-    """Return what is free of each node, and a last row for trials."""
-    state = np.zeros((len(nodes) + 1, 2 + nodes.gpu_free_milli.shape[1]), dtype=np.int64)
-    state[:-1, 0], state[:-1, 1], state[:-1, 2:] = (
-        nodes.cpu_free_milli,
-        nodes.memory_free_mib,
-        nodes.gpu_free_milli,
-    )
-    return state
-
-
-def _facts(nodes: Nodes, models: tuple[str, ...], tags: int, grams: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return GPUs, model, CPU and class of each node, and room for what changes."""
-    facts = np.zeros((len(nodes), at.TAGS + tags), dtype=np.int64)
-    index = {name: place for place, name in enumerate(models)}
-    facts[:, at.GPUS], facts[:, at.CAPACITY] = nodes.gpus, nodes.cpu_milli
-    facts[:, at.MODEL] = [index.get(name, 0) for name in nodes.gpu_model]
-    prices = np.unique(grams, axis=0, return_inverse=True)[1].reshape(-1, 1)
-    facts[:, at.CLASS] = alike(np.hstack([facts[:, : at.CLASS], _state(nodes)[:-1], prices]))[1]
-    return facts
