@@ -10,6 +10,8 @@ from __future__ import annotations
 from aicsched.simulate.engine import World
 from aicsched.simulate.log import Costs, Machine, Metrics, RunLog
 from aicsched.simulate.run import Outcome, simulate
+from aicsched.simulate.sites import Reach, Site, Sites
+from aicsched.simulate.spread import SiteFacts, SitesOutcome, simulate_sites
 from aicsched.simulate.sweep import Case, Result, cases, sweep
 from aicsched.simulate.truth import Truth, read_truth
 from aicsched.simulate.workload import Queues, Trace, Workload, read_trace
@@ -21,8 +23,13 @@ __all__ = [
     "Metrics",
     "Outcome",
     "Queues",
+    "Reach",
     "Result",
     "RunLog",
+    "Site",
+    "SiteFacts",
+    "Sites",
+    "SitesOutcome",
     "Trace",
     "Truth",
     "Workload",
@@ -31,5 +38,6 @@ __all__ = [
     "read_trace",
     "read_truth",
     "simulate",
+    "simulate_sites",
     "sweep",
 ]

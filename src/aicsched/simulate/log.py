@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from aicsched.simulate.truth import Truth
     from aicsched.simulate.workload import Workload
 
-__all__ = ["Costs", "Machine", "Metrics", "RunLog", "measure"]
+__all__ = ["Costs", "Machine", "Metrics", "RunLog", "bill", "by_machine_h", "measure", "peak"]
 
 # Two runs nearer than this are one; a job this late is on time.
 INSTANT_S: Final = 1e-3
 MOMENT_S: Final = 1e-6
+# The columns of a log that have a row a run.
+_ROWS: Final = ("job", "start_s", "stop_s", "vcpus", "machine", "site")
 
 
 class Machine(IntEnum):
@@ -91,6 +93,14 @@ class RunLog:
         What each job did in vain: lost with its machine, or spent on saving and loading [s].
     preempted : int
         How many runs lost their machine.
+    site : ndarray of int64, shape (r,)
+        Where each run was, among several sites; empty where there is but one.
+    moves : tuple of (int, int, float)
+        Each time that a job's data were moved: the job, to which site, and the grams of it.
+    requeued : int
+        How many runs ended with their site.
+    recovered_s : ndarray of float64
+        How long each of these took to run again [s].
     """
 
     job: NDArray[np.int64]
@@ -101,6 +111,10 @@ class RunLog:
     left_s: NDArray[np.float64]
     lost_s: NDArray[np.float64]
     preempted: int = 0
+    site: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    moves: tuple[tuple[int, int, float], ...] = ()
+    requeued: int = 0
+    recovered_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def finish_s(self) -> NDArray[np.float64]:
         """Return when each job was done.
@@ -134,6 +148,22 @@ class RunLog:
         per_kw = truth.until(self.stop_s) - truth.until(self.start_s)
         return per_kw * self.vcpus * (watts_per_vcpu / WATTS_PER_KILOWATT)
 
+    def at(self, site: int) -> RunLog:
+        """Return the runs at one site; what belongs to jobs stays whole.
+
+        Parameters
+        ----------
+        site : int
+            Its number.
+
+        Returns
+        -------
+        RunLog
+            Some of the rows.
+        """
+        rows = self.site == site
+        return replace(self, **{name: getattr(self, name)[rows] for name in _ROWS})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
@@ -151,6 +181,10 @@ class Metrics:
         All, those that are done, and those of them that were idle longer than they may be.
     suspended_jobs, suspensions, preempted : int
         Jobs that were stopped, how often in all, and how many runs lost their machine.
+    requeued, recovery_h : int, float
+        Runs that ended with their site, and how long they took on average to run again [h].
+    moves, transfer_g : int, float
+        How often a job's data were brought to another site, and the grams of it, which are in `carbon_g`.
     lost_vcpu_h : float
         Thread-hours in vain.
     vcpu_h : float
@@ -181,9 +215,14 @@ class Metrics:
     on_demand_vcpu_h: float
     spot_vcpu_h: float
     makespan_h: float
+    requeued: int = 0
+    recovery_h: float = 0.0
+    moves: int = 0
+    transfer_g: float = 0.0
 
 
-def _peak(log: RunLog) -> float:
+def peak(log: RunLog) -> float:
+    """Return the most threads that were busy at once."""
     # At one time machines are given back before others are taken: a start counts a moment later.
     change = np.concatenate([-log.vcpus, log.vcpus])
     order = np.argsort(np.concatenate([log.stop_s, log.start_s + MOMENT_S]))
@@ -198,7 +237,41 @@ def _suspensions(log: RunLog) -> tuple[int, int]:
     return int(jobs.sum()), int(apart.sum())
 
 
-def measure(log: RunLog, workload: Workload, truth: Truth, costs: Costs, *, reserved_vcpus: float) -> Metrics:
+def bill(log: RunLog, costs: Costs, *, reserved_vcpus: float) -> float:
+    """Return what runs cost.
+
+    Parameters
+    ----------
+    log : RunLog
+        What ran.
+    costs : Costs
+        Prices.
+    reserved_vcpus : float
+        Size of the reserved pool.
+
+    Returns
+    -------
+    float
+        In the currency of the prices.
+    """
+    hours = by_machine_h(log)
+    last = log.start_s if costs.reserved_until == "last-start" else log.stop_s
+    paid_h = float(last.max(initial=0.0)) / HOUR_S
+    price = costs.on_demand_per_vcpu_h
+    return (
+        hours[Machine.ON_DEMAND] * price
+        + hours[Machine.SPOT] * costs.spot_per_vcpu_h
+        + reserved_vcpus * costs.reserved_share * price * paid_h
+    )
+
+
+def by_machine_h(log: RunLog) -> list[float]:
+    """Return the thread-hours of each kind of machine, in the order of `Machine`."""
+    hours = (log.stop_s - log.start_s) * log.vcpus / HOUR_S
+    return [float(hours[log.machine == kind].sum()) for kind in Machine]
+
+
+def measure(log: RunLog, workload: Workload, *, carbon_g: float, cost: float) -> Metrics:
     """Put a log into numbers.
 
     Parameters
@@ -207,33 +280,24 @@ def measure(log: RunLog, workload: Workload, truth: Truth, costs: Costs, *, rese
         What ran.
     workload : Workload
         The jobs.
-    truth : Truth
-        The intensity.
-    costs : Costs
-        Prices and power.
-    reserved_vcpus : float
-        Size of the reserved pool.
+    carbon_g : float
+        What it emitted, moves included [g].
+    cost : float
+        What it cost.
 
     Returns
     -------
     Metrics
         Sums and means.
     """
-    hours = (log.stop_s - log.start_s) * log.vcpus / HOUR_S
-    by_kind = [float(hours[log.machine == kind].sum()) for kind in Machine]
     finish = log.finish_s()
     done = np.isfinite(finish)
     wait = np.maximum(finish - workload.pending.arrival_s - workload.length_s, 0.0)[done]
-    last_start = float(log.start_s.max(initial=0.0))
-    last_stop = float(log.stop_s.max(initial=0.0))
-    paid_h = (last_start if costs.reserved_until == "last-start" else last_stop) / HOUR_S
     suspended, suspensions = _suspensions(log)
-    price = costs.on_demand_per_vcpu_h
+    by_kind = by_machine_h(log)
     return Metrics(
-        carbon_g=float(log.grams(truth, costs.watts_per_vcpu).sum()),
-        cost=by_kind[Machine.ON_DEMAND] * price
-        + by_kind[Machine.SPOT] * costs.spot_per_vcpu_h
-        + reserved_vcpus * costs.reserved_share * price * paid_h,
+        carbon_g=carbon_g,
+        cost=cost,
         mean_wait_h=float(wait.mean()) / HOUR_S if done.any() else float("nan"),
         p95_wait_h=float(np.quantile(wait, 0.95)) / HOUR_S if done.any() else float("nan"),
         max_wait_h=float(wait.max()) / HOUR_S if done.any() else float("nan"),
@@ -244,10 +308,14 @@ def measure(log: RunLog, workload: Workload, truth: Truth, costs: Costs, *, rese
         suspensions=suspensions,
         preempted=log.preempted,
         lost_vcpu_h=float((log.lost_s * workload.pending.vcpus).sum()) / HOUR_S,
-        vcpu_h=float(hours.sum()),
-        peak_vcpus=_peak(log),
+        vcpu_h=float(sum(by_kind)),
+        peak_vcpus=peak(log),
         reserved_vcpu_h=by_kind[Machine.RESERVED],
         on_demand_vcpu_h=by_kind[Machine.ON_DEMAND],
         spot_vcpu_h=by_kind[Machine.SPOT],
-        makespan_h=last_stop / HOUR_S,
+        makespan_h=float(log.stop_s.max(initial=0.0)) / HOUR_S,
+        requeued=log.requeued,
+        recovery_h=float(log.recovered_s.mean()) / HOUR_S if len(log.recovered_s) else 0.0,
+        moves=len(log.moves),
+        transfer_g=float(sum(grams for _, _, grams in log.moves)),
     )

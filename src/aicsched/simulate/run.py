@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from aicsched.errors import ConfigError
 from aicsched.place.online.protocol import ArrivalPolicy
@@ -12,7 +14,8 @@ from aicsched.place.online.rooms import Capped
 from aicsched.place.online.view import Vintages
 from aicsched.simulate.engine import World, carry_out, plan_batch, refuse_short
 from aicsched.simulate.events import EventEngine
-from aicsched.simulate.log import measure
+from aicsched.simulate.log import bill, measure
+from aicsched.simulate.sites import Reach, Site, Sites
 
 if TYPE_CHECKING:
     from aicsched.place.online.protocol import OnlinePolicy, OraclePolicy
@@ -110,12 +113,20 @@ def simulate(
         log = carry_out(plan_batch(chosen, workload, known), workload, world)
     else:
         _refuse_ticks(world)
+        plain = replace(world, tick_s=0.0)
+        alone = Sites(sites=(Site(name="site", truth=truth, world=plain, vintages=known),))
+        reach = Reach(home=np.zeros(len(workload), dtype=np.int64), transfer_g=np.zeros((len(workload), 1)))
         decider = Capped(chosen) if isinstance(chosen, ArrivalPolicy) and world.capped else chosen
-        log = EventEngine(decider, workload, truth, known, world).go()
+        log = EventEngine(decider, workload, alone, reach).go()
     refuse_short(truth, float(log.stop_s.max(initial=0.0)))
     return Outcome(
         policy=chosen.name,
-        metrics=measure(log, workload, truth, world.costs, reserved_vcpus=world.reserved_vcpus),
+        metrics=measure(
+            log,
+            workload,
+            carbon_g=float(log.grams(truth, world.costs.watts_per_vcpu).sum()),
+            cost=bill(log, world.costs, reserved_vcpus=world.reserved_vcpus),
+        ),
         log=log,
         lengths=chosen.lengths,
         oracle_forecast=known.oracle,

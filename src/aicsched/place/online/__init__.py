@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from aicsched.place.online.plans import Pool, RunPlans, Stretch
 from aicsched.place.online.protocol import Action, ActionKind, ArrivalPolicy, OnlinePolicy, OraclePolicy
-from aicsched.place.online.registry import ONLINE, make_online
+from aicsched.place.online.registry import ONLINE, ROAMING, make_online
+from aicsched.place.online.sites import RoamingPolicy, SitesBatch, SitesPlans, SitesView, SiteView
 from aicsched.place.online.view import Batch, ClusterView, OracleView, Outlook, Pending, Vintages
 
 __all__ = [
     "ONLINE",
+    "ROAMING",
     "Action",
     "ActionKind",
     "ArrivalPolicy",
@@ -27,7 +29,12 @@ __all__ = [
     "Outlook",
     "Pending",
     "Pool",
+    "RoamingPolicy",
     "RunPlans",
+    "SiteView",
+    "SitesBatch",
+    "SitesPlans",
+    "SitesView",
     "Stretch",
     "Vintages",
     "make_online",

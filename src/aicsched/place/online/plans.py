@@ -134,6 +134,32 @@ class RunPlans:
         count = len(start_s)
         return cls.of(np.arange(count + 1, dtype=np.int64), start_s, np.full(count, np.inf))
 
+    def take(self, rows: NDArray[np.int64]) -> RunPlans:
+        """Return some of the plans.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Which rows.
+
+        Returns
+        -------
+        RunPlans
+            In this order.
+        """
+        counts = np.diff(self.first)[rows]
+        first = np.concatenate([[0], np.cumsum(counts)])
+        cells = np.repeat(self.first[rows] - first[:-1], counts) + np.arange(first[-1])
+        return RunPlans(
+            first=first.astype(np.int64),
+            start_s=self.start_s[cells],
+            stop_s=self.stop_s[cells],
+            scale=self.scale[cells],
+            rate=self.rate[cells],
+            pool=self.pool[rows],
+            eager=self.eager[rows],
+        )
+
     def stretches(self, index: int) -> tuple[Stretch, ...]:
         """Return one job's stretches.
 

@@ -76,9 +76,12 @@ class Price(CheapestStart):
         if self.g_per_kwh is not None:
             return self.g_per_kwh / jobs.vcpus
         known = batch.vintages
-        slots = known.g_per_kwh.shape[1]
+        slots, sums = known.g_per_kwh.shape[1], known.sums
+        if known.foreseen_g_per_kwh is not None:
+            # Slots without room don't make waiting dearer.
+            sums = np.pad(np.cumsum(known.foreseen_g_per_kwh, axis=1), ((0, 0), (1, 0)))
         place = (jobs.arrival_s - known.start_s[batch.row]) / known.step_s
         first = np.minimum(place.astype(np.int64), slots - 1)
         last = np.minimum(first + max(1, round(DAY_S / known.step_s)), slots)
-        mean = (known.sums[batch.row, last] - known.sums[batch.row, first]) / (last - first)
+        mean = (sums[batch.row, last] - sums[batch.row, first]) / (last - first)
         return self.share * mean / jobs.vcpus

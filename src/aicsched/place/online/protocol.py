@@ -48,6 +48,8 @@ class Action:
         Of a start: it may begin sooner, once the reserved pool has room.
     vcpus : float
         Of a scaling: how many threads from then on; 0 where nothing is scaled.
+    site : int
+        Of a start, a resumption or a scaling among several sites: where; -1 means where the job is.
     """
 
     kind: ActionKind
@@ -57,6 +59,7 @@ class Action:
     pool: Pool = Pool.ANY
     eager: bool = False
     vcpus: float = 0.0
+    site: int = -1
 
 
 @runtime_checkable

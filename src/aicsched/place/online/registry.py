@@ -10,6 +10,7 @@ from aicsched.place.online.pausing import OprDoubleThreshold
 from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
 from aicsched.place.online.pricing import Price
 from aicsched.place.online.quotas import Cap, CicsVcc
+from aicsched.place.online.roaming import RoamingMpc, RoamingPrice
 from aicsched.place.online.rolling import Mpc, Robust
 from aicsched.place.online.scaling import CarbonScaler
 from aicsched.place.online.waiting import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from aicsched.place.online.protocol import OnlinePolicy, OraclePolicy
 
-__all__ = ["ONLINE", "make_online"]
+__all__ = ["ONLINE", "ROAMING", "make_online"]
 
 ONLINE: Final = MappingProxyType(
     {
@@ -53,6 +54,9 @@ ONLINE: Final = MappingProxyType(
     }
 )
 """From a published name to what makes the policy."""
+
+ROAMING: Final = MappingProxyType({policy.name: policy for policy in (RoamingPrice, RoamingMpc)})
+"""The same of those that choose among several sites, too."""
 
 
 def make_online(name: str) -> OnlinePolicy | OraclePolicy:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from aicsched.place.online.plans import RunPlans, Stretch
     from aicsched.place.online.protocol import Action
-    from aicsched.place.online.view import Batch
+    from aicsched.place.online.view import Batch, Vintages
 
-__all__ = ["Capped", "taken_slots"]
+__all__ = ["Capped", "around", "taken_slots"]
 
 # Cleaner than none, but any slot with room is cleaner than it.
 FULL_G_PER_KWH: Final = 1e6
@@ -68,6 +68,42 @@ def taken_slots(
         last = int(np.ceil((stop_s - start_s - INSTANT_S) / step_s))
         taken[max(first, 0) : max(last, 0)] = np.maximum(taken[max(first, 0) : max(last, 0)], item.scale)
     return taken
+
+
+def around(look: Outlook, now_s: float, room_vcpus: NDArray[np.float64], need_vcpus: float) -> Vintages:
+    """Return a forecast from the current slot on, in which slots without room are dirtier than any other.
+
+    Parameters
+    ----------
+    look : Outlook
+        The forecast.
+    now_s : float
+        The time [s].
+    room_vcpus : ndarray of float64, shape (h,)
+        How many threads are free, from the current slot on; empty where there is no cap.
+    need_vcpus : float
+        How many are needed.
+
+    Returns
+    -------
+    Vintages
+        One; a forecast that ends sooner than the room is known goes on as its last slot.
+    """
+    skipped = int((now_s - look.start_s + INSTANT_S) / look.step_s)
+    first = min(skipped, len(look.g_per_kwh) - 1)
+    last = first + len(room_vcpus) if len(room_vcpus) else len(look.g_per_kwh)
+    ahead, drawn = look.g_per_kwh[first:last], look.vintage.scenarios
+    full = room_vcpus[: len(ahead)] < need_vcpus - INSTANT_S
+    extra = np.where(full, FULL_G_PER_KWH, 0.0) if len(room_vcpus) else 0.0
+    since = np.array([look.start_s + skipped * look.step_s])
+    return replace(
+        look.vintage,
+        issue_s=since,
+        start_s=since,
+        g_per_kwh=(ahead + extra)[None, :],
+        foreseen_g_per_kwh=ahead[None, :],
+        scenarios=None if drawn is None else drawn[:, :, first:last] + extra,
+    )
 
 
 class Capped(ArrivalPolicy):
@@ -122,22 +158,9 @@ class Capped(ArrivalPolicy):
             return self.inner.decide(view, now_s)
         look, jobs = known.outlook, known.waiting
         room = known.room_vcpus.copy()
-        skipped = int((now_s - look.start_s + INSTANT_S) / look.step_s)
-        start_s = look.start_s + skipped * look.step_s
-        # A forecast that ends sooner than the room is known goes on as its last slot.
-        first = min(skipped, len(look.g_per_kwh) - 1)
-        ahead = look.g_per_kwh[first : first + len(room)]
-        since, drawn = np.array([start_s]), look.vintage.scenarios
         made: list[Action] = []
         for row in range(len(jobs)):
-            extra = np.where(room[: len(ahead)] < jobs.vcpus[row] - INSTANT_S, FULL_G_PER_KWH, 0.0)
-            full = replace(
-                look.vintage,
-                issue_s=since,
-                start_s=since,
-                g_per_kwh=(ahead + extra)[None, :],
-                scenarios=None if drawn is None else drawn[:, :, first : first + len(ahead)] + extra,
-            )
+            full = around(look, now_s, room, float(jobs.vcpus[row]))
             alone = replace(known, waiting=jobs.take([row]), outlook=Outlook(full))
             work_s = float(jobs.estimate_s[row])
             if isinstance(view, OracleView):
@@ -146,7 +169,11 @@ class Capped(ArrivalPolicy):
             else:
                 made += self.inner.decide(alone, now_s)
             scale = taken_slots(
-                made[-1].stretches, work_s, start_s=start_s, step_s=look.step_s, count=len(room)
+                made[-1].stretches,
+                work_s,
+                start_s=float(full.start_s[0]),
+                step_s=look.step_s,
+                count=len(room),
             )
             room -= scale * jobs.vcpus[row]
         return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.errors import InputError, TooLittleHistory
+from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +128,8 @@ class Vintages:
         They are the truth itself, as in GAIA: a perfect forecast of the whole trace.
     scenarios : ndarray of float64, shape (v, s, h), optional
         Trajectories drawn from each, for policies that weigh risks.
+    foreseen_g_per_kwh : ndarray of float64, shape (v, h), optional
+        What each says indeed, where ``g_per_kwh`` was raised to keep jobs off full slots.
 
     Raises
     ------
@@ -140,6 +143,7 @@ class Vintages:
     g_per_kwh: NDArray[np.float64]
     oracle: bool = False
     scenarios: NDArray[np.float64] | None = None
+    foreseen_g_per_kwh: NDArray[np.float64] | None = None
     sums: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -248,6 +252,30 @@ class Vintages:
             msg = f"no forecast had been issued by second {float(np.min(now_s)):g}"
             raise TooLittleHistory(msg, hint="start the forecasts before the first job", value=now_s)
         return rows.astype(np.int64)
+
+    def between(
+        self, row: NDArray[np.int64], start_s: NDArray[np.float64], stop_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return what a kilowatt is foreseen to emit between two times; the last slot's value goes on.
+
+        Parameters
+        ----------
+        row : ndarray of int64, shape (n,)
+            By which vintages.
+        start_s, stop_s : ndarray of float64, shape (n,)
+            From when to when, not before the vintage's start [s].
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Grams.
+        """
+        made: list[NDArray[np.float64]] = []
+        for time_s in (start_s, stop_s):
+            place = (time_s - self.start_s[row]) / self.step_s
+            slot = np.minimum(place.astype(np.int64), self.g_per_kwh.shape[1] - 1)
+            made.append(self.sums[row, slot] + (place - slot) * self.g_per_kwh[row, slot])
+        return (made[1] - made[0]) * (self.step_s / HOUR_S)
 
     def outlook(self, now_s: float) -> Outlook:
         """Return the newest forecast at some time, copied, so that it leads to no other.
