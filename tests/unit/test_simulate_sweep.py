@@ -7,7 +7,21 @@ import pytest
 
 from aicsched.errors import ConfigError
 from aicsched.executor import DaskExecutor, ProcessExecutor, SerialExecutor
-from aicsched.simulate import Costs, Queues, Trace, Truth, World, cases, sweep
+from aicsched.simulate import (
+    Costs,
+    Places,
+    Queues,
+    Reach,
+    Site,
+    Sites,
+    Trace,
+    Truth,
+    Workload,
+    World,
+    cases,
+    simulate_sites,
+    sweep,
+)
 
 
 def inputs() -> tuple[Trace, Truth]:
@@ -47,6 +61,34 @@ def test_a_cluster_gives_what_one_process_gives() -> None:
         distributed.Client(cluster) as client,
     ):
         assert sweep(trace, truth, WANTED, executor=DaskExecutor(client)) == sweep(trace, truth, WANTED)
+
+
+def several(count: int) -> Places:
+    rng = np.random.default_rng(3)
+    sites = Sites(
+        sites=tuple(
+            Site(
+                name=name, truth=Truth(g_per_kwh=rng.uniform(10, 500, 400)),
+                world=World(cap_vcpus=30.0, outages=((4e4, 6e4),) if name == "north" else ()),
+            )
+            for name in ("north", "south")
+        ),
+        restart_s=600.0,
+    )  # fmt: skip
+    return Places(sites=sites, reach=Reach.of(sites, rng.choice(sites.names, count).tolist()))
+
+
+def test_several_sites_give_the_same_wherever_they_run() -> None:
+    trace, _ = inputs()
+    where = several(len(trace))
+    wanted = cases(["price", "mpc", "carbon_time"], starts_h=[0, 24])
+    serial = sweep(trace, where, wanted)
+    assert serial == sweep(trace, where, wanted, executor=ProcessExecutor(2))
+    assert [item.roams for item in serial] == [True, True, False] * 2
+    assert all(item.regions is not None and set(item.regions) == {"north", "south"} for item in serial)
+    work = Workload.of(trace, wanted[0].queues)
+    alone = simulate_sites("price", work, where.sites, where.reach)
+    assert serial[0].facts["carbon_g"] == alone.metrics.carbon_g
 
 
 def test_the_baseline_is_simulated_though_nobody_asked() -> None:

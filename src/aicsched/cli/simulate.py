@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aicsched.cli.output import AsJson, console, emit_json, print_table
+from aicsched.cli.regions import losses, places
 from aicsched.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aicsched.executor import Executor
-    from aicsched.simulate import Result, Trace, Truth
+    from aicsched.simulate import Places, Result, Trace, Truth
 
 __all__ = ["simulate"]
 
@@ -27,7 +28,12 @@ def simulate(
         typer.Option("--jobs", metavar="FILE", help="Trace with the columns arrival_time, length and cpus."),
     ],
     carbon: Annotated[
-        Path, typer.Option("--carbon", metavar="FILE", help="Carbon intensity of one zone, a row a slot.")
+        list[str],
+        typer.Option(
+            "--carbon",
+            metavar="FILE…",
+            help="Carbon intensity, a row a slot; several zones make several regions, ZONE=FILE names one.",
+        ),
     ],
     policy: Annotated[
         list[str] | None,
@@ -46,6 +52,21 @@ def simulate(
     time_unit: Annotated[
         str | None, typer.Option("--time-unit", metavar="s|min|h", help="Unit of the times in the trace.")
     ] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option("--fleet", help="Regions with zone, capacity, power and PUE, JSON or CSV."),
+    ] = None,
+    home: Annotated[
+        str | None, typer.Option("--home", metavar="REGION", help="Home of jobs that don't say theirs.")
+    ] = None,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option("--outage", metavar="REGION=H-H…", help="A region is lost from hour to hour."),
+    ] = None,
+    rto: Annotated[
+        float,
+        typer.Option("--rto", metavar="H", min=0, help="How long after a loss work can go on elsewhere [h]."),
+    ] = 0.0,
     column: Annotated[str | None, typer.Option("--column", help="Which column holds the intensity.")] = None,
     repeat_carbon: Annotated[
         bool, typer.Option("--repeat-carbon", help="Begin the intensity anew where it ends before the jobs.")
@@ -55,12 +76,17 @@ def simulate(
     ] = "0",
     cap: Annotated[
         float | None,
-        typer.Option("--cap", metavar="CPUS", min=0, help="No more CPUs are busy at once."),
+        typer.Option("--cap", metavar="CPUS", min=0, help="No more CPUs are busy at once, in each region."),
     ] = None,
     tick: Annotated[
-        float,
-        typer.Option("--tick", metavar="S", min=0, help="Go by ticks, as published figures do; 0: exact."),
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            "--tick",
+            metavar="S",
+            min=0,
+            help="Go by ticks, as published figures do; 0: exact. By default 5, among several regions 0.",
+        ),
+    ] = None,
     watts: Annotated[float, typer.Option("--watts-per-cpu", min=0, help="Power of a busy CPU [W].")] = 1.0,
     suspend_cost: Annotated[
         float,
@@ -71,7 +97,7 @@ def simulate(
     ] = 0.0,
     checkpoint: Annotated[
         float,
-        typer.Option("--checkpoint", metavar="S", min=0, help="How often work on spot is saved [s]."),
+        typer.Option("--checkpoint", metavar="S", min=0, help="How often work is saved against losses [s]."),
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what goes wrong.")] = 0,
     processes: Annotated[int, typer.Option("--processes", min=1, help="Processes to use.")] = 1,
@@ -81,9 +107,13 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Simulate policies over a trace of jobs: emissions, waits and costs beside those of not waiting."""
-    from aicsched.simulate import Costs, Queues, World, read_trace, read_truth
+    from aicsched.simulate import Costs, Queues, World, read_trace, read_truths
     from aicsched.simulate.sweep import cases, sweep
 
+    trace = read_trace(jobs, time_unit=time_unit)
+    truths = read_truths(carbon, column=column)
+    several = len(truths) > 1 or fleet is not None
+    ticks = (0.0 if several else 5.0) if tick is None else tick
     room = float("inf") if cap is None else cap
     limits = _numbers(queue_limit, "--queue-limit")
     wanted = cases(
@@ -94,21 +124,24 @@ def simulate(
             World(
                 reserved_vcpus=size, save_s=suspend_cost, load_s=suspend_cost, spot_loss_per_h=spot_loss,
                 checkpoint_s=checkpoint, seed=seed, cap_vcpus=room, costs=Costs(watts_per_vcpu=watts),
+                outages=() if several else losses(outage or (), ["site"]).get("site", ()),
             )
             for size in _numbers(reserved, "--reserved")
         ],
-        tick_s=tick,
+        tick_s=ticks,
     )  # fmt: skip
-    trace = read_trace(jobs, time_unit=time_unit)
-    truth = read_truth(carbon, column=column)
     if repeat_carbon:
         latest = max(case.start_h * 3600 + max(case.queues.waits_s) for case in wanted)
-        truth = truth.repeated(latest + float((trace.arrival_s + trace.length_s).max()))
-    results = sweep(trace, truth, wanted, executor=_executor(dask, processes))
+        least_s = latest + float((trace.arrival_s + trace.length_s).max())
+        truths = {zone: truth.repeated(least_s) for zone, truth in truths.items()}
+    where: Truth | Places = next(iter(truths.values()))
+    if several:
+        where = places(truths, wanted[0].world, jobs, fleet=fleet, home=home, outage=outage or (), rto_h=rto)
+    results = sweep(trace, where, wanted, executor=_executor(dask, processes))
     if as_json:
-        emit_json(_payload(trace, truth, results, tick))
+        emit_json(_payload(trace, where, results, ticks))
         return
-    _print(trace, results, tick)
+    _print(trace, results, ticks)
 
 
 def _numbers(text: str, flag: str) -> list[float]:
@@ -127,14 +160,17 @@ def _executor(dask: str | None, processes: int) -> Executor | None:
     return ProcessExecutor(processes) if processes > 1 else None
 
 
-def _payload(trace: Trace, truth: Truth, results: Sequence[Result], tick_s: float) -> dict[str, Any]:
+def _payload(trace: Trace, where: Truth | Places, results: Sequence[Result], tick_s: float) -> dict[str, Any]:
+    from aicsched.simulate import Truth
+
+    step_s = where.step_s if isinstance(where, Truth) else where.sites.sites[0].truth.step_s
     return {
         "policies": [item.as_dict() for item in results],
         "baseline": "no_wait",
         "jobs": len(trace),
         "time_unit": trace.time_unit,
         "tick_s": tick_s,
-        "slot_s": truth.step_s,
+        "slot_s": step_s,
         "watts_per_cpu": results[0].case.world.costs.watts_per_vcpu,
     }
 
@@ -143,6 +179,7 @@ def _print(trace: Trace, results: Sequence[Result], tick_s: float) -> None:
     from aicsched.units import format_mass
 
     several = len({(item.case.start_h, item.case.queues, item.case.world) for item in results}) > 1
+    regions = results[0].regions is not None
     rows: list[tuple[str, ...]] = []
     for item in results:
         facts = item.as_dict()
@@ -157,13 +194,16 @@ def _print(trace: Trace, results: Sequence[Result], tick_s: float) -> None:
                 f"{facts['cost']:.2f}",
                 f"{facts['suspended_jobs']}",
                 facts["lengths"],
+                *((facts["region_choice"], f"{facts['moves']}", f"{facts['requeued']}") if regions else ()),
             )
         )
     heads = ("emits", "ratio", "wait [h]", "cost", "suspended", "lengths")
+    heads += ("regions", "moves", "requeued") if regions else ()
     more = ("start [h]", "slack [h]", "reserved") if several else ()
     slack = "" if several else f", slack {_waits(results[0])} h"
     cap = results[0].case.world.cap_vcpus
-    room = f"at most {cap:g} CPUs" if isinstance(cap, float) and cap < float("inf") else "no cap"
+    limit = f"at most {cap:g} CPUs" if isinstance(cap, float) and cap < float("inf") else "no cap"
+    room = f"{len(results[0].regions)} regions" if results[0].regions else limit
     print_table(f"{len(trace)} jobs{slack}, {room}", ("policy", *more, *heads), rows)
     note = f"Perfect forecasts; times in ticks of {tick_s:g} s." if tick_s else "Perfect forecasts."
     console().print(f"{note} Ratio: to no_wait. Lengths: what the policy knew of them.")

@@ -12,16 +12,18 @@ from aicsched.simulate.log import Costs, Machine, Metrics, RunLog
 from aicsched.simulate.run import Outcome, simulate
 from aicsched.simulate.sites import Reach, Site, Sites
 from aicsched.simulate.spread import SiteFacts, SitesOutcome, simulate_sites
-from aicsched.simulate.sweep import Case, Result, cases, sweep
-from aicsched.simulate.truth import Truth, read_truth
-from aicsched.simulate.workload import Queues, Trace, Workload, read_trace
+from aicsched.simulate.sweep import Case, Places, Result, cases, sweep
+from aicsched.simulate.truth import Truth, read_truth, read_truths
+from aicsched.simulate.workload import Homes, Queues, Trace, Workload, read_homes, read_trace
 
 __all__ = [
     "Case",
     "Costs",
+    "Homes",
     "Machine",
     "Metrics",
     "Outcome",
+    "Places",
     "Queues",
     "Reach",
     "Result",
@@ -35,8 +37,10 @@ __all__ = [
     "Workload",
     "World",
     "cases",
+    "read_homes",
     "read_trace",
     "read_truth",
+    "read_truths",
     "simulate",
     "simulate_sites",
     "sweep",

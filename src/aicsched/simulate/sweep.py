@@ -11,6 +11,7 @@ from aicsched.executor import SerialExecutor
 from aicsched.place.online.registry import ONLINE, make_online
 from aicsched.simulate.engine import World
 from aicsched.simulate.run import simulate
+from aicsched.simulate.spread import simulate_sites
 from aicsched.simulate.truth import Truth
 from aicsched.simulate.workload import Queues, Trace, Workload
 from aicsched.slots import HOUR_S
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aicsched.executor import Executor
-    from aicsched.simulate.run import Outcome
+    from aicsched.simulate.sites import Reach, Sites
 
-__all__ = ["Case", "Result", "cases", "sweep"]
+__all__ = ["Case", "Places", "Result", "cases", "sweep"]
 
 BASELINE = "no_wait"
 
@@ -67,6 +68,10 @@ class Result:
         What the policy knew of lengths.
     oracle_forecast : bool
         Its forecast was the truth.
+    regions : dict of str to dict, optional
+        What happened at each of several sites: ``carbon_g``, ``vcpu_h`` and ``peak_vcpus``.
+    roams : bool
+        The policy chose among them.
     """
 
     case: Case
@@ -74,6 +79,8 @@ class Result:
     facts: dict[str, Any]
     lengths: str
     oracle_forecast: bool
+    regions: dict[str, Any] | None = None
+    roams: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row of a table: a saving with all that it depends on.
@@ -85,6 +92,7 @@ class Result:
         """
         case, carbon_g = self.case, self.facts["carbon_g"]
         ratio = carbon_g / self.baseline_g if self.baseline_g > 0 else float("nan")
+        several = {"regions": self.regions, "region_choice": "chosen" if self.roams else "home"}
         return {
             "policy": case.policy,
             "carbon_ratio": ratio,
@@ -99,34 +107,88 @@ class Result:
                 "on_demand_vcpus": None,
                 "cap_vcpus": None if not case.world.capped else case.world.cap_vcpus,
             },
+            **({} if self.regions is None else several),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Places:
+    """Several sites for a sweep.
+
+    Parameters
+    ----------
+    sites : Sites
+        Caps, outages, prices and watts are those of their worlds; all else is the case's.
+    reach : Reach
+        Of the jobs in the order of their arrival.
+    """
+
+    sites: Sites
+    reach: Reach
+
+    def of(self, case: Case) -> Sites:
+        """Return the sites of a case, from its start on.
+
+        Parameters
+        ----------
+        case : Case
+            The case.
+
+        Returns
+        -------
+        Sites
+            With what the case says of machines.
+        """
+        kept = ("cap_vcpus", "outages", "costs")
+        plain = replace(case.world, tick_s=case.tick_s)
+        return replace(
+            self.sites,
+            sites=tuple(
+                replace(
+                    site,
+                    truth=_from(site.truth, case.start_h),
+                    world=replace(plain, **{name: getattr(site.world, name) for name in kept}),
+                )
+                for site in self.sites.sites
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
     trace: Trace
-    truth: Truth
+    where: Truth | Places
     case: Case
 
 
-def _outcome(task: _Task) -> Outcome:
+def _from(truth: Truth, start_h: float) -> Truth:
+    skip = start_h * HOUR_S / truth.step_s
+    if skip != int(skip) or not 0 <= skip < len(truth.g_per_kwh):
+        msg = f"hour {start_h:g} is no start of a slot of the intensity"
+        raise ConfigError(msg, hint="choose one within the trace, at a start of a slot", value=start_h)
+    return Truth(g_per_kwh=truth.g_per_kwh[int(skip) :], step_s=truth.step_s)
+
+
+def _run(task: _Task) -> Result:
+    """Simulate one case; a log of a hundred thousand runs need not travel."""
     case = task.case
-    skip = case.start_h * HOUR_S / task.truth.step_s
-    if skip != int(skip) or not 0 <= skip < len(task.truth.g_per_kwh):
-        msg = f"hour {case.start_h:g} is no start of a slot of the intensity"
-        raise ConfigError(msg, hint="choose one within the trace, at a start of a slot", value=case.start_h)
-    truth = Truth(g_per_kwh=task.truth.g_per_kwh[int(skip) :], step_s=task.truth.step_s)
     workload = Workload.of(task.trace, case.queues, tick_s=case.tick_s)
-    return simulate(case.policy, workload, truth, world=replace(case.world, tick_s=case.tick_s))
-
-
-def _run(task: _Task) -> Outcome:
-    # A log of a hundred thousand runs need not travel.
-    made = _outcome(task)
-    return replace(made, log=replace(made.log, **{name: getattr(made.log, name)[:0] for name in _COLUMNS}))
-
-
-_COLUMNS = ("job", "start_s", "stop_s", "vcpus", "machine", "left_s", "lost_s")
+    if isinstance(task.where, Truth):
+        world = replace(case.world, tick_s=case.tick_s)
+        made = simulate(case.policy, workload, _from(task.where, case.start_h), world=world)
+        regions, roams = None, False
+    else:
+        made = simulate_sites(case.policy, workload, task.where.of(case), task.where.reach)
+        regions, roams = {name: asdict(facts) for name, facts in made.by_site.items()}, made.roams
+    return Result(
+        case=case,
+        baseline_g=made.metrics.carbon_g,
+        facts=asdict(made.metrics),
+        lengths=made.lengths,
+        oracle_forecast=made.oracle_forecast,
+        regions=regions,
+        roams=roams,
+    )
 
 
 def cases(
@@ -173,7 +235,7 @@ def cases(
 
 
 def sweep(
-    trace: Trace, truth: Truth, wanted: Sequence[Case], *, executor: Executor | None = None
+    trace: Trace, where: Truth | Places, wanted: Sequence[Case], *, executor: Executor | None = None
 ) -> list[Result]:
     """Simulate cases, and what the same jobs emit where nobody waits.
 
@@ -181,8 +243,8 @@ def sweep(
     ----------
     trace : Trace
         The jobs.
-    truth : Truth
-        The intensity from its first hour on.
+    where : Truth or Places
+        The intensity from its first hour on, or several sites.
     wanted : sequence of Case
         What to simulate.
     executor : Executor, optional
@@ -195,17 +257,8 @@ def sweep(
     """
     bases = {case: replace(case, policy=BASELINE) for case in wanted}
     todo = list(dict.fromkeys([*bases.values(), *wanted]))
-    done: dict[Case, Outcome] = {}
-    tasks = [_Task(trace, truth, case) for case in todo]
-    for index, outcome in (executor or SerialExecutor()).map_unordered(_run, tasks):
-        done[todo[index]] = outcome
-    return [
-        Result(
-            case=case,
-            baseline_g=done[bases[case]].metrics.carbon_g,
-            facts=asdict(done[case].metrics),
-            lengths=done[case].lengths,
-            oracle_forecast=done[case].oracle_forecast,
-        )
-        for case in wanted
-    ]
+    done: dict[Case, Result] = {}
+    tasks = [_Task(trace, where, case) for case in todo]
+    for index, result in (executor or SerialExecutor()).map_unordered(_run, tasks):
+        done[todo[index]] = result
+    return [replace(done[case], baseline_g=done[bases[case]].facts["carbon_g"]) for case in wanted]

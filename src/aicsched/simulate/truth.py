@@ -12,15 +12,17 @@ import numpy as np
 from aicsched.domain.columns import numbers, read_columns
 from aicsched.errors import InputError, SignalGap, SignalInvalid, did_you_mean
 from aicsched.place.online.view import frozen
+from aicsched.signals.carbon.file import place_of
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Truth", "read_truth"]
+__all__ = ["Truth", "read_truth", "read_truths"]
 
+_ZONES = ("grid_zone", "zone")
 _TIMES = ("time", "datetime", "timestamp", "date", "index", "__index_level_0__")
 
 
@@ -115,22 +117,22 @@ def _value_column(columns: Mapping[str, Any], wanted: str | None, file: str) -> 
     return found[0]
 
 
-def _step_of(columns: Mapping[str, Any], file: str) -> float:
-    """Return the length of a slot: from the times, else an hour; the clock itself doesn't matter here."""
+def _clock(columns: Mapping[str, Any], file: str) -> tuple[float, np.datetime64 | None]:
+    """Return the length of a slot and the first time; without times slots are hours of any day."""
     name = next((item for item in columns if item.lower() in _TIMES), None)
     if name is None:
-        return float(HOUR_S)
+        return float(HOUR_S), None
     try:
-        stamps = np.array([_instant(cell) for cell in columns[name]], dtype="datetime64[s]").astype(np.int64)
+        times = np.array([_instant(cell) for cell in columns[name]], dtype="datetime64[s]")
     except ValueError as error:
         msg = f"'{file}' column '{name}' holds something that is no time ({error})"
         raise InputError(msg, hint="write ISO 8601, e.g. 2022-01-01T00:00Z", value=name) from error
-    steps = np.diff(stamps)
+    steps = np.diff(times.astype(np.int64))
     if not len(steps) or steps[0] <= 0 or (steps != steps[0]).any():
         row = int(np.argmax(steps != steps[0])) + 2 if len(steps) else 1
         msg = f"'{file}': the times don't go on in equal steps (row {row + 1})"
         raise InputError(msg, hint="sort it, and fill what is missing", value=row + 1)
-    return float(steps[0])
+    return float(steps[0]), times[0]
 
 
 def _instant(cell: Any) -> np.datetime64:  # noqa: ANN401 - text or a time
@@ -169,10 +171,57 @@ def read_truth(path: str | Path, *, column: str | None = None, start_h: float = 
     columns = read_columns(file)
     name = _value_column(columns, column, file.name)
     values = numbers(columns[name], where=f"'{file.name}' column '{name}'")
-    step_s = _step_of(columns, file.name)
+    step_s, _ = _clock(columns, file.name)
     skip = start_h * HOUR_S / step_s
     if skip != int(skip) or not 0 <= skip < len(values):
         whole = f"'{file.name}' (0 to {len(values) * step_s / HOUR_S:g} h)"
         msg = f"hour {start_h:g} is no start of a slot in {whole}"
         raise InputError(msg, hint="choose another --start-hour", value=start_h)
     return Truth(g_per_kwh=values[int(skip) :], step_s=step_s)
+
+
+def read_truths(files: Sequence[str], *, column: str | None = None) -> dict[str, Truth]:
+    """Read the intensities of several zones.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Paths of CSV or parquet. A file with a column ``grid_zone`` or ``zone`` has several
+        zones; any other has one, which is named ``ZONE=PATH``, or by the file's stem
+        without what stands before its first underscore.
+    column : str, optional
+        Which column holds the intensity [g/kWh].
+
+    Returns
+    -------
+    dict of str to Truth
+        By zone, in the order of the files.
+
+    Raises
+    ------
+    InputError
+        A zone comes twice, or zones begin at different times.
+    """
+    made: dict[str, Truth] = {}
+    began: dict[str, np.datetime64] = {}
+    for place in map(place_of, files):
+        columns, name = read_columns(place.path), place.path.name
+        value = _value_column(columns, column, name)
+        key = next((item for item in columns if item.lower() in _ZONES), None)
+        zones = [place.zone] * len(columns[value]) if key is None else [str(cell) for cell in columns[key]]
+        values = numbers(columns[value], where=f"'{name}' column '{value}'")
+        for zone in dict.fromkeys(zones):
+            rows = [row for row, each in enumerate(zones) if each == zone]
+            if zone in made:
+                msg = f"zone '{zone}' is in '{name}' and in a file before it"
+                raise InputError(msg, hint="give each zone once, e.g. ZONE=FILE", value=zone)
+            part = {item: [cells[row] for row in rows] for item, cells in columns.items()}
+            step_s, start = _clock(part, f"{name}, zone {zone}" if key else name)
+            made[zone] = Truth(g_per_kwh=values[rows], step_s=step_s)
+            if start is not None:
+                began[zone] = start
+    if len(set(began.values())) > 1:
+        first, last = min(began, key=lambda zone: began[zone]), max(began, key=lambda zone: began[zone])
+        msg = f"zone '{first}' begins at {began[first]}, and zone '{last}' at {began[last]}"
+        raise InputError(msg, hint="cut them to the same beginning", value=last)
+    return made

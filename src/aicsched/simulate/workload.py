@@ -314,3 +314,77 @@ def read_trace(path: str | Path, *, time_unit: str | None = None) -> Trace:
         vcpus=values["cpus"],
         time_unit=unit,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Homes:
+    """Where the jobs of a file are at home and may run, in the order of their arrival.
+
+    Parameters
+    ----------
+    home : tuple of str
+        Each job's region.
+    allowed : tuple of tuple of str
+        Where it may run beside; none named means anywhere.
+    data_gb : ndarray of float64, shape (n,)
+        What has to be moved with it [GB].
+    """
+
+    home: tuple[str, ...]
+    allowed: tuple[tuple[str, ...], ...]
+    data_gb: NDArray[np.float64]
+
+
+def read_homes(path: str | Path, *, home: str | None = None) -> Homes:
+    """Read where jobs are at home.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file of `read_trace`. Of its columns, ``home_region`` (or ``region``),
+        ``allowed_regions``, separated by ``;``, and ``data_gb`` are read, all of them optional.
+    home : str, optional
+        The home of all jobs that don't say theirs.
+
+    Returns
+    -------
+    Homes
+        In the order of `read_trace`.
+
+    Raises
+    ------
+    InputError
+        A job has no home, or its data are no number, 0 or more.
+    """
+    file = Path(path)
+    columns = read_columns(file)
+    arrival = columns[_column(columns, "arrival_time", file.name)]
+    order = np.argsort(numbers(arrival, where=f"'{file.name}'"), kind="stable").tolist()
+    lowered = {item.lower(): item for item in columns}
+
+    def cells(*names: str) -> list[str]:
+        found = next((lowered[name] for name in names if name in lowered), None)
+        if found is None:
+            return [""] * len(order)
+        return ["" if cell is None else str(cell).strip() for cell in columns[found]]
+
+    homes = [cell or home or "" for cell in cells("home_region", "region")]
+    if "" in homes:
+        row = homes.index("") + 2
+        msg = f"'{file.name}' row {row}: the job has no home"
+        raise InputError(msg, hint="fill a column home_region, or give --home REGION", value=row)
+    named = (cell.split(";") for cell in cells("allowed_regions"))
+    allowed = [tuple(name.strip() for name in names if name.strip()) for names in named]
+    amount = np.zeros(len(order))
+    if "data_gb" in lowered:
+        amount = numbers(columns[lowered["data_gb"]], where=f"'{file.name}' column 'data_gb'")
+        amount = np.where(np.isnan(amount), 0.0, amount)
+        bad = _first_bad(amount, zero=True)
+        if bad is not None:
+            msg = f"'{file.name}' row {bad + 2}: data_gb is {amount[bad]:g}"
+            raise InputError(msg, hint="give a number, 0 or more", value=bad + 2)
+    return Homes(
+        home=tuple(homes[row] for row in order),
+        allowed=tuple(allowed[row] for row in order),
+        data_gb=frozen(amount[order], np.float64),
+    )
