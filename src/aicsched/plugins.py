@@ -19,7 +19,12 @@ from aicsched.errors import PluginError, did_you_mean
 
 __all__ = ["GROUPS", "load_plugin", "plugin_names"]
 
-GROUPS: Final = ("aicsched.carbon_sources", "aicsched.forecasters", "aicsched.policies")
+GROUPS: Final = (
+    "aicsched.carbon_sources",
+    "aicsched.forecasters",
+    "aicsched.online_policies",
+    "aicsched.policies",
+)
 
 
 def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:

@@ -25,6 +25,7 @@ from aicsched.place.problem import build_problem
 from aicsched.slots import HOUR_S, SlotGrid
 from aicsched.testing.examples import example_series, require
 from aicsched.testing.forecasters import check_forecaster
+from aicsched.testing.online import check_online_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_forecaster",
+    "check_online_policy",
     "check_policy",
     "check_source",
     "example_fleet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from aicsched.errors import ConfigError, did_you_mean
+from aicsched.errors import ConfigError, PluginError, did_you_mean
 from aicsched.place.online.pausing import OprDoubleThreshold
 from aicsched.place.online.paying import AllWait, ResFirst, SpotFirst, SpotRes
 from aicsched.place.online.pricing import Price
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ONLINE", "ROAMING", "make_online"]
 
+GROUP: Final = "aicsched.online_policies"
 ONLINE: Final = MappingProxyType(
     {
         policy.name: policy
@@ -65,7 +66,8 @@ def make_online(name: str) -> OnlinePolicy | OraclePolicy:
     Parameters
     ----------
     name : str
-        One of `ONLINE`; a hyphen is as good as an underscore.
+        One of `ONLINE`, or a plug-in of the group ``aicsched.online_policies``; a hyphen is as
+        good as an underscore. Ours come first.
 
     Returns
     -------
@@ -76,6 +78,8 @@ def make_online(name: str) -> OnlinePolicy | OraclePolicy:
     ------
     ConfigError
         There is no such policy.
+    PluginError
+        A plug-in can't be loaded, or is no policy of this name.
 
     Examples
     --------
@@ -84,7 +88,18 @@ def make_online(name: str) -> OnlinePolicy | OraclePolicy:
     """
     plain = name.strip().lower().replace("-", "_")
     maker: Callable[[], OnlinePolicy | OraclePolicy] | None = ONLINE.get(plain)
-    if maker is None:
+    if maker is not None:
+        return maker()
+    from aicsched.plugins import load_plugin, plugin_names  # noqa: PLC0415 - scanning entry points takes time
+
+    strangers = {item.lower().replace("-", "_"): item for item in plugin_names(GROUP)}
+    if plain not in strangers:
         msg = f"there is no online policy '{name}'"
-        raise ConfigError(msg, hint=did_you_mean(name, ONLINE), value=name)
-    return maker()
+        raise ConfigError(msg, hint=did_you_mean(name, {*ONLINE, *strangers}), value=name)
+    made = load_plugin(GROUP, strangers[plain])()
+    lacks = [item for item in ("name", "lengths", "decide") if not hasattr(made, item)]
+    if lacks or str(made.name).lower().replace("-", "_") != plain:
+        what = f"has no {lacks[0]}" if lacks else f"calls itself '{made.name}'"
+        msg = f"the plug-in '{strangers[plain]}' is no policy of this name: it {what}"
+        raise PluginError(msg, hint="run aicsched.testing.check_online_policy on it", value=name)
+    return made
