@@ -55,11 +55,6 @@ class Room:
         self.free[:, region, slots] -= self.problem.demand[job][:, None]
         self.starts_at[job], self.ends_at[job] = slots[0], slots[-1] + 1
 
-    def give_back(self, job: int, region: int, slots: NDArray[np.int64]) -> None:
-        """Take a job out."""
-        self.free[:, region, slots] += self.problem.demand[job][:, None]
-        self.starts_at[job], self.ends_at[job] = len(self.problem.slots), 0
-
     def starts(self, job: int, region: int) -> NDArray[np.int64]:
         """Return at which slots a contiguous job may start."""
         first, last, length = self._window(job)

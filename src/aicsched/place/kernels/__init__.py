@@ -3,5 +3,6 @@
 from aicsched.place.kernels.insertion import ANSWER, INSERT, PLACE
 from aicsched.place.kernels.oracle import BOUND, PRICE
 from aicsched.place.kernels.repair import REPAIR
+from aicsched.place.kernels.runner_up import RUNNER_UP
 
-__all__ = ["ANSWER", "BOUND", "INSERT", "PLACE", "PRICE", "REPAIR"]
+__all__ = ["ANSWER", "BOUND", "INSERT", "PLACE", "PRICE", "REPAIR", "RUNNER_UP"]
