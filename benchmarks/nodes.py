@@ -14,6 +14,7 @@ import gzip
 import os
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +31,7 @@ from aicsched.place.nodes.offline import place_offline
 from aicsched.place.nodes.openb import inflate, read_openb_nodes, read_openb_pods
 from aicsched.place.nodes.select import select_nodes
 from aicsched.place.nodes.typical import FGD_POPULARITY
+from benchmarks.nodes_batch import batches, plain_list
 from benchmarks.nodes_live import decisions
 from benchmarks.tables import Table
 
@@ -131,8 +133,8 @@ def _published(at: Path | None, measure_name: str, column: str) -> dict[tuple[st
     return {key: mean(values) for key, values in found.items()}
 
 
-def best_fit_by_numpy(nodes: Nodes, pods: Pods) -> NDArray[np.int64]:
-    """Place pods by best fit, one array expression an arrival: the rival.
+def best_fit_by_numpy(nodes: Nodes, pods: Pods, *, aligned: bool = False) -> NDArray[np.int64]:
+    """Place pods by best fit, or by the largest dot product, one array expression an arrival: the rival.
 
     Parameters
     ----------
@@ -140,6 +142,8 @@ def best_fit_by_numpy(nodes: Nodes, pods: Pods) -> NDArray[np.int64]:
         Machines.
     pods : Pods
         In the order of arrival, of any requirements on models.
+    aligned : bool
+        Take the node whose room is most like the request, by the dot product of both.
 
     Returns
     -------
@@ -163,7 +167,8 @@ def best_fit_by_numpy(nodes: Nodes, pods: Pods) -> NDArray[np.int64]:
         able = (cpu >= asks) & (memory >= size) & right[kind]
         if number:
             able &= (gpu >= milli).sum(axis=1) >= number
-        left = np.where(able, cpu / most_cpu + free / most_gpu, np.inf)
+        weights = (-asks / most_cpu, -number * milli / most_gpu) if aligned else (1.0, 1.0)
+        left = np.where(able, weights[0] * cpu / most_cpu + weights[1] * free / most_gpu, np.inf)
         node = int(left.argmin())
         if left[node] == np.inf:
             continue
@@ -305,6 +310,8 @@ def run(*, smoke: bool = False) -> list[Table]:
     some = lists[next(iter(lists))]
     arrivals = inflate(some, nodes.gpu_milli, seed=seeds[0])
     tables.append(decisions(every, arrivals, typical_pods(some), smoke=at is None))
+    tables.append(plain_list(every, some, partial(best_fit_by_numpy, aligned=True), smoke=at is None))
+    tables.append(batches(nodes, lists, smoke=at is None))
     tables.append(_two_grids(nodes, lists[next(iter(lists))], seeds[:_FEW]))
     _guard(runs, lists, _published(at, "allo", "130"))
     return tables

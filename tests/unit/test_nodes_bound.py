@@ -9,69 +9,12 @@ import numpy as np
 import pytest
 
 from aicsched.errors import ConfigError, PlacementError
-from aicsched.place.nodes import POLICIES, Nodes, Pods, Requirements, build_nodes, build_pods, place_pods
+from aicsched.place.nodes import POLICIES, Requirements, build_nodes, build_pods, place_pods
 from aicsched.place.nodes import fillings as under_test
-from aicsched.place.nodes.bound import bound_allocation
+from aicsched.place.nodes.bound import bound_allocation, bound_pods
 from aicsched.place.nodes.check import check_nodes
 from aicsched.place.nodes.kernels.patterns import BEST_FILLINGS
-
-# ---------------------------------------------------------------- enumeration
-Free = tuple[tuple[int, int, tuple[int, ...]], ...]
-
-
-def best_packing(nodes: Nodes, pods: Pods) -> int:
-    """Return the most GPU that any placement has in use: each pod on each node and GPU, or left out."""
-    free: Free = tuple(
-        (int(cpu), int(memory), tuple(row.tolist()))
-        for cpu, memory, row in zip(
-            nodes.cpu_free_milli, nodes.memory_free_mib, nodes.gpu_free_milli, strict=True
-        )
-    )
-    reached: dict[Free, int] = {free: 0}
-    for pod in range(len(pods)):
-        cpu, memory = int(pods.cpu_milli[pod]), int(pods.memory_mib[pod])
-        number, milli = int(pods.num_gpu[pod]), int(pods.gpu_milli[pod])
-        models = pods.requirements[int(pods.requirement[pod])].gpu_models
-        after = dict(reached)
-        for state, value in reached.items():
-            for at, (has_cpu, has_memory, gpus) in enumerate(state):
-                if has_cpu < cpu or has_memory < memory or (models and nodes.gpu_model[at] not in models):
-                    continue
-                able = [g for g, left in enumerate(gpus) if left >= milli]
-                for way in itertools.combinations(able, number):
-                    # The order of GPUs doesn't matter.
-                    left = tuple(sorted((f - milli * (g in way) for g, f in enumerate(gpus)), reverse=True))
-                    made = (*state[:at], (has_cpu - cpu, has_memory - memory, left), *state[at + 1 :])
-                    after[made] = max(after.get(made, -1), value + number * milli)
-        reached = after
-    return max(reached.values())
-
-
-def tiny(seed: int) -> tuple[Nodes, Pods]:
-    rng = np.random.default_rng(seed)
-    gpus = rng.choice([0, 1, 2, 3], 3)
-    there = np.arange(max(int(gpus.max()), 1)) < gpus[:, None]
-    free = np.where(there, rng.choice([1000, 1000, 1000, 700, 430], there.shape), 0)
-    nodes = build_nodes(
-        ["a", "b", "c"],
-        cpu_milli=rng.choice([2000, 5000, 9000], 3),
-        memory_mib=10_000,
-        gpus=gpus,
-        gpu_model=[str(rng.choice(["T4", "V100"])) if many else "" for many in gpus],
-        gpu_free_milli=free[:, : int(gpus.max())],
-    )
-    number = rng.choice([0, 1, 1, 1, 1, 2, 3], 6)
-    share = rng.choice([3, 300, 430, 502, 570, 810, 1000] if seed % 2 else [300, 430, 500, 570, 810, 1000], 6)
-    pods = build_pods(
-        [f"p{at}" for at in range(6)],
-        cpu_milli=rng.choice([90, 1000, 2550, 4000], 6),
-        memory_mib=1000,
-        num_gpu=number,
-        gpu_milli=np.where(number == 1, share, np.where(number > 1, 1000, 0)),
-        requirements=(Requirements(), Requirements(gpu_models=frozenset({"T4"}))),
-        requirement=rng.integers(0, 2, 6),
-    )
-    return nodes, pods
+from tests.nodes_kit import best_packing, tiny
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -84,6 +27,7 @@ def test_no_packing_and_no_policy_beats_the_bound(seed: int) -> None:
         assert found.gpu_milli >= used + best - 1e-6
         assert found.gpu_milli <= nodes.gpu_milli + 1e-6
         assert found.relaxed_milli <= found.gpu_milli + 1e-6
+        assert best_packing(nodes, pods, lambda _: 1) <= bound_pods(nodes, pods, cpu_step=step) <= len(pods)
     early = bound_allocation(nodes, pods, max_rounds=1)
     assert early.gpu_milli >= found.gpu_milli - 1e-6 or early.gpu_milli >= used + best - 1e-6
     for policy in POLICIES:
@@ -121,6 +65,8 @@ def test_bad_limits_and_a_failing_solver_are_told(monkeypatch: pytest.MonkeyPatc
     for wrong in ({"cpu_step": 0}, {"max_rounds": 0}):
         with pytest.raises(ConfigError, match="at least 1"):
             bound_allocation(nodes, pods, **wrong)
+        with pytest.raises(ConfigError, match="at least 1"):
+            bound_pods(nodes, pods, **wrong)
     real = under_test.Programme.__init__
 
     class Stub:

@@ -1,8 +1,8 @@
-"""A proven limit on the GPU that any policy can allocate, whatever it knows of the pods to come."""
+"""Proven limits on the GPU and the pods that any policy can place, whatever it knows of those to come."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from aicsched.place.nodes.problem import Nodes, Pods
 
-__all__ = ["AllocationBound", "bound_allocation"]
+__all__ = ["AllocationBound", "bound_allocation", "bound_pods"]
+
+# A bound of 5 - 1e-9 pods is rounding, not a proof that there are 4.
+_WHOLE_PODS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,9 +84,7 @@ def bound_allocation(
     >>> round(bound_allocation(nodes, pods).gpu_milli, 3)
     1200.0
     """
-    if cpu_step < 1 or max_rounds < 1:
-        msg = f"cpu_step is {cpu_step} and max_rounds is {max_rounds}"
-        raise ConfigError(msg, hint="both are at least 1", value=(cpu_step, max_rounds))
+    _check(cpu_step, max_rounds)
     free = int(nodes.gpu_free_milli.sum())
     used, all_gpu = nodes.gpu_milli - free, max(nodes.gpu_milli, 1)
     if not (pods.num_gpu > 0).any() or not free:
@@ -101,3 +102,51 @@ def bound_allocation(
         columns=columns,
         price_milli=prices,
     )
+
+
+def bound_pods(nodes: Nodes, pods: Pods, *, cpu_step: int = 100, max_rounds: int = 200) -> int:
+    """Bound how many of some pods any plan can place.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        Machines with what is free of them.
+    pods : Pods
+        All that could be placed; those without a GPU take nothing here.
+    cpu_step, max_rounds : int
+        As in `bound_allocation`.
+
+    Returns
+    -------
+    int
+        No plan places more.
+
+    Raises
+    ------
+    ConfigError
+        A step or a limit below 1.
+    PlacementError
+        The solver fails.
+
+    Examples
+    --------
+    >>> from aicsched.place.nodes import build_nodes, build_pods
+    >>> nodes = build_nodes(["a"], cpu_milli=8000, memory_mib=1024, gpus=2, gpu_model="T4")
+    >>> pods = build_pods(["x", "y", "z"], cpu_milli=1000, memory_mib=1, num_gpu=1, gpu_milli=600)
+    >>> bound_pods(nodes, pods)
+    2
+    """
+    _check(cpu_step, max_rounds)
+    plain = int((pods.num_gpu == 0).sum())
+    if plain == len(pods) or not nodes.gpu_free_milli.any():
+        return plain
+    kinds = kinds_of(nodes, pods, cpu_step)
+    counted = replace(kinds, worth=np.ones(len(kinds.worth)))
+    limit = search_fillings(counted, float(len(pods) - plain), max_rounds).limit_milli
+    return plain + int(np.floor(limit + _WHOLE_PODS))
+
+
+def _check(cpu_step: int, max_rounds: int) -> None:
+    if cpu_step < 1 or max_rounds < 1:
+        msg = f"cpu_step is {cpu_step} and max_rounds is {max_rounds}"
+        raise ConfigError(msg, hint="both are at least 1", value=(cpu_step, max_rounds))

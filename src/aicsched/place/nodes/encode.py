@@ -29,6 +29,7 @@ __all__ = [
     "facts_of",
     "mean_g_per_w",
     "models_of",
+    "movable_pods",
     "rules_of",
     "shapes_of",
     "state_of",
@@ -374,3 +375,29 @@ def mean_g_per_w(nodes: Nodes, g_per_kwh: NDArray[np.float64]) -> float:
     """
     weights = nodes.gpus if nodes.gpus.any() else None
     return float(np.average(nodes.pue * g_per_kwh / W_PER_KW, weights=weights)) if len(nodes) else 0.0
+
+
+def movable_pods(pods: Pods) -> NDArray[np.bool_]:
+    """Tell which pods neither ask about others nor are asked about, and are of no gang.
+
+    Parameters
+    ----------
+    pods : Pods
+        The pods.
+
+    Returns
+    -------
+    ndarray of bool, shape (P,)
+        Those may stand anywhere, whoever is there.
+    """
+    asked_about = {
+        row[0]
+        for need in pods.requirements
+        for rows in (need.anti_affinity, need.affinity, need.spread)
+        for row in rows
+    }
+    free = [
+        not (need.anti_affinity or need.affinity or need.spread or need.labels & asked_about)
+        for need in pods.requirements
+    ]
+    return np.array(free, bool)[pods.requirement] & (pods.gang == NO_GANG)

@@ -9,9 +9,9 @@ import numpy as np
 
 from aicsched.domain.carbon import frozen_array
 from aicsched.errors import ConfigError
+from aicsched.place.nodes.encode import movable_pods
 from aicsched.place.nodes.fillings import kinds_of, search_fillings
 from aicsched.place.nodes.policies import NodePlan, place_pods
-from aicsched.place.nodes.problem import NO_GANG
 from aicsched.place.nodes.select import select_pods
 from aicsched.place.nodes.typical import typical_pods
 
@@ -57,24 +57,6 @@ class _Filler:
         self.bits[pod] = int(sum(1 << int(gpu) for gpu in taken))
         self.order.append(pod)
         return True
-
-
-def _plain(pods: Pods) -> NDArray[np.bool_]:
-    """Tell which pods neither ask about others nor are asked about, and are of no gang."""
-    asked_about = {
-        row[0]
-        for need in pods.requirements
-        for rows in (need.anti_affinity, need.affinity, need.spread)
-        for row in rows
-    }
-    free = np.array(
-        [
-            not (need.anti_affinity or need.affinity or need.spread or need.labels & asked_about)
-            for need in pods.requirements
-        ],
-        bool,
-    )
-    return free[pods.requirement] & (pods.gang == NO_GANG) & (pods.num_gpu > 0)
 
 
 def _whole_nodes(kinds: Kinds, found: Search) -> list[tuple[int, Integers]]:
@@ -165,7 +147,7 @@ def place_offline(
         msg = f"cpu_step is {cpu_step} and max_rounds is {max_rounds}"
         raise ConfigError(msg, hint="both are at least 1", value=(cpu_step, max_rounds))
     filler = _Filler(nodes, pods)
-    chosen = np.flatnonzero(_plain(pods))
+    chosen = np.flatnonzero(movable_pods(pods) & (pods.num_gpu > 0))
     if len(chosen) and nodes.gpu_free_milli.any():
         kinds = kinds_of(nodes, select_pods(pods, chosen.tolist()), cpu_step, up=True)
         _fill(filler, kinds, search_fillings(kinds, float(nodes.gpu_free_milli.sum()), max_rounds), chosen)
