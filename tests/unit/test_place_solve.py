@@ -245,6 +245,22 @@ def test_less_waiting_never_costs_less() -> None:
         assert wide.lower_bound_g <= wide.total_g + 1e-9
 
 
+def test_shares_that_do_not_fit_are_left_out_without_a_search_for_the_clash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked(_problem: object) -> None:
+        pytest.fail("a point of a picture paid for naming a clash")
+
+    jobs = [job(f"j{index}", vcpus=2.0, duration_s=2 * HOUR_S) for index in range(4)]
+    problem = build_problem(jobs, fleet(2.0), CURVES, GRID)
+    plan = solve(problem)
+    monkeypatch.setattr("aicsched.place.solve.find_conflict", asked)
+    monkeypatch.setattr("aicsched.place.refusal.find_conflict", asked)
+    assert [point.waiting_share for point in pareto(problem, plan)] == [1.0]
+    with pytest.raises(Infeasible, match="does not fit"):
+        solve(build_problem([*jobs, job("late")], fleet(2.0), CURVES, GRID), name_clash=False)
+
+
 # ---------------------------------------------------------------- several resources, and an order of jobs
 limited_strategy = st.lists(
     st.tuples(

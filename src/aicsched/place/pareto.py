@@ -61,7 +61,7 @@ def _point(problem: Problem, plan: Placement, share: float) -> ParetoPoint:
 
 
 def pareto(
-    problem: Problem, placement: Placement, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.02
+    problem: Problem, placement: Placement, shares: Sequence[float] = DEFAULT_SHARES, *, gap: float = 0.005
 ) -> tuple[ParetoPoint, ...]:
     """Plan again with less and less room to wait, down to none.
 
@@ -83,10 +83,14 @@ def pareto(
     """
     from aicsched.place.solve import solve  # noqa: PLC0415 - the solver loads OR-Tools
 
-    points: list[ParetoPoint] = []
-    for share in shares:
+    points = [_point(problem, placement, 1.0)]
+    wider = placement
+    # From wide to narrow: most jobs keep their places, and the prices lead from the first step.
+    for share in sorted(shares, reverse=True):
         try:
-            points.append(_point(problem, solve(_tightened(problem, share), gap=gap), share))
+            wider = solve(_tightened(problem, share), gap=gap, start=wider, name_clash=False)
         except Infeasible:
-            continue
-    return (*points, _point(problem, placement, 1.0))
+            # What does not fit here fits with less waiting all the less.
+            break
+        points.append(_point(problem, wider, share))
+    return tuple(reversed(points))

@@ -82,6 +82,7 @@ class Search:
         self.iterations = 0
         self.method = "per-job optimum"
         self.warm = False
+        self.name_clash = True
 
     def offer(self, choice: Choice) -> None:
         """Keep a feasible choice when it is better."""

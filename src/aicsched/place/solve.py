@@ -103,13 +103,20 @@ def _generate_columns(search: Search) -> Relaxed:
     return relaxed
 
 
+def _refused(search: Search, words: str, *, unnamed: str = "") -> Infeasible:
+    """Make the error for a queue that is proven not to fit, with the clash where it is asked for."""
+    if search.name_clash:
+        return refusal(search.problem, words, unnamed=unnamed)
+    return Infeasible(words + unnamed, constraints=("capacity", "deadline"), hint="widen the windows")
+
+
 def _refuse_overfull(search: Search, prices_g: NDArray[np.float64], left_out: float) -> None:
     """Say which region-slots can't hold the work, when a bound above any plan proves that they can't."""
     problem = search.problem
     if search.bound_g <= dearest_g(problem):
         return
     msg = f"the queue does not fit: work of {left_out:.2f} jobs finds no room"
-    raise refusal(problem, msg, unnamed=f" (fullest: {_fullest(problem, prices_g)})")
+    raise _refused(search, msg, unnamed=f" (fullest: {_fullest(problem, prices_g)})")
 
 
 def _fullest(problem: Problem, prices_g: NDArray[np.float64]) -> str:
@@ -163,7 +170,7 @@ def _exactly(search: Search) -> None:
         search.offer(exact.choice)
     elif exact.bound_g == float("inf"):
         msg = "the queue does not fit: CP-SAT proves that no plan keeps all deadlines under the capacity"
-        raise refusal(search.problem, msg)
+        raise _refused(search, msg)
     search.bound_g = max(search.bound_g, min(exact.bound_g, search.best_g))
 
 
@@ -194,7 +201,7 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
 
 def _unplanned(search: Search) -> Infeasible:
     msg = "no plan was found in which all jobs keep their deadlines"
-    found = None if search.late() else find_conflict(search.problem)
+    found = None if search.late() or not search.name_clash else find_conflict(search.problem)
     if found is not None:
         return refusal(search.problem, "the queue does not fit", found=found)
     if search.bound_g > dearest_g(search.problem):
@@ -204,7 +211,7 @@ def _unplanned(search: Search) -> Infeasible:
     return Infeasible(msg, constraints=("capacity", "deadline"), hint=hint)
 
 
-def solve(
+def solve(  # noqa: PLR0913 - one keyword per limit of the search
     problem: Problem,
     *,
     gap: float = 0.002,
@@ -212,6 +219,7 @@ def solve(
     effort: float = 1.0,
     cpu_s: float = float("inf"),
     start: Placement | None = None,
+    name_clash: bool = True,
     progress: Callable[[float, float], None] = lambda _best_g, _bound_g: None,
 ) -> Placement:
     """Place all jobs with as few grams as can be, and prove how few that is.
@@ -232,6 +240,9 @@ def solve(
     start : Placement, optional
         An earlier plan of a similar problem: jobs that are still there start from where
         they stood, and its prices lead.
+    name_clash : bool
+        Whether jobs and limits that clash are searched for where the queue does not fit, which can take
+        longer than the plan.
     progress : callable, optional
         Told the best plan and the bound [g] after each stage.
 
@@ -247,6 +258,7 @@ def solve(
 
     """
     search = Search(problem, gap=gap, seed=seed, effort=effort, cpu_s=cpu_s)
+    search.name_clash = name_clash
     _, choice, _ = search.oracle.bound(np.zeros(problem.capacity.shape))
     search.bound(np.zeros(problem.capacity.shape))
     search.offer(choice)
