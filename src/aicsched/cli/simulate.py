@@ -49,6 +49,10 @@ def simulate(
     queue_limit: Annotated[
         str, typer.Option("--queue-limit", metavar="H,…", help="Below it a job is in the shorter queue [h].")
     ] = "2",
+    knows: Annotated[
+        str,
+        typer.Option("--knows", metavar="mean|lives|past", help="What is known of lengths, by queue."),
+    ] = "mean",
     time_unit: Annotated[
         str | None, typer.Option("--time-unit", metavar="s|min|h", help="Unit of the times in the trace.")
     ] = None,
@@ -129,6 +133,7 @@ def simulate(
             for size in _numbers(reserved, "--reserved")
         ],
         tick_s=ticks,
+        knows=knows,
     )  # fmt: skip
     if repeat_carbon:
         latest = max(case.start_h * 3600 + max(case.queues.waits_s) for case in wanted)

@@ -43,6 +43,8 @@ class Case:
         Machines, prices and what goes wrong.
     tick_s : float
         Times are rounded down to this; 0 leaves them as they are [s].
+    knows : str
+        What is known of lengths, as in `Workload.of`.
     """
 
     policy: str
@@ -50,6 +52,7 @@ class Case:
     queues: Queues = field(default_factory=Queues)
     world: World = field(default_factory=World)
     tick_s: float = 0.0
+    knows: str = "mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class Result:
             "saved_share": 1.0 - ratio,
             **self.facts,
             "lengths": self.lengths,
+            "knows": case.knows,
             "forecast": "oracle" if self.oracle_forecast else "vintages",
             "start_hour": case.start_h,
             "slack_h": [wait / HOUR_S for wait in case.queues.waits_s],
@@ -172,7 +176,7 @@ def _from(truth: Truth, start_h: float) -> Truth:
 def _run(task: _Task) -> Result:
     """Simulate one case; a log of a hundred thousand runs need not travel."""
     case = task.case
-    workload = Workload.of(task.trace, case.queues, tick_s=case.tick_s)
+    workload = Workload.of(task.trace, case.queues, tick_s=case.tick_s, knows=case.knows)
     if isinstance(task.where, Truth):
         world = replace(case.world, tick_s=case.tick_s)
         made = simulate(case.policy, workload, _from(task.where, case.start_h), world=world)
@@ -198,6 +202,7 @@ def cases(
     queues: Sequence[Queues] = (Queues(),),
     worlds: Sequence[World] = (World(),),
     tick_s: float = 0.0,
+    knows: str = "mean",
 ) -> list[Case]:
     """Return all combinations.
 
@@ -213,6 +218,8 @@ def cases(
         Machines and prices.
     tick_s : float
         As in `Case` [s].
+    knows : str
+        As in `Case`.
 
     Returns
     -------
@@ -229,7 +236,7 @@ def cases(
         raise ConfigError(msg, hint=f"name at least one of {', '.join(ONLINE)}")
     names = list(dict.fromkeys(make_online(name).name for name in policies))
     return [
-        Case(policy=name, start_h=start_h, queues=queue, world=world, tick_s=tick_s)
+        Case(policy=name, start_h=start_h, queues=queue, world=world, tick_s=tick_s, knows=knows)
         for start_h, queue, world, name in product(starts_h, queues, worlds, names)
     ]
 

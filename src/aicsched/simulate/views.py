@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,6 +129,10 @@ def sites_view(
         Copies.
     """
     waiting, planned, running = _groups(states, here)
+    # What a lost job had saved is known, and how long such jobs then still take.
+    saved = np.array([states[job].length_s - states[job].left for job in waiting])
+    fresh = jobs.take(waiting)
+    fresh = replace(fresh, estimate_s=np.where(saved > 0, fresh.remaining_s(saved), fresh.estimate_s))
     return SitesView(
         now_s=now,
         sites=tuple(
@@ -140,7 +145,7 @@ def sites_view(
             )
             for site in sites
         ),
-        waiting=jobs.take(waiting),
+        waiting=fresh,
         waiting_home=reach.home[waiting],
         waiting_transfer_g=reach.transfer_g[waiting],
         ready_s=np.array([states[job].ready for job in waiting]),

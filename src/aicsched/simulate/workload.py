@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,11 @@ _COLUMNS: Final = {
     "length": ("length", "duration", "run_time"),
     "cpus": ("cpus", "vcpus", "cores"),
 }
+# What policies may be told of a length that nobody knows.
+KNOWLEDGE: Final = ("mean", "lives", "past")
+QUANTILES: Final = 16
+# So many jobs of a queue must be done before anything is concluded from them.
+ENOUGH: Final = 5
 YEAR_H: Final = 8784.0
 # A trace of batch jobs has few that take less than a minute, and few that take more than a month.
 MINUTE_S: Final = 60.0
@@ -200,7 +205,7 @@ class Workload:
     length_s: NDArray[np.float64]
 
     @classmethod
-    def of(cls, trace: Trace, queues: Queues, *, tick_s: float = 0.0) -> Workload:
+    def of(cls, trace: Trace, queues: Queues, *, tick_s: float = 0.0, knows: str = "mean") -> Workload:
         """Send jobs to queues and estimate lengths by each queue's mean.
 
         Parameters
@@ -211,11 +216,20 @@ class Workload:
             Limits and waits.
         tick_s : float
             Estimates are rounded down to this, as lengths then are [s].
+        knows : str
+            What is known of a job's length: ``"mean"`` and ``"lives"`` are the mean and the
+            quantiles of its queue over the whole trace, ``"past"`` those of the queue's jobs that
+            were surely done when it came, whoever decided.
 
         Returns
         -------
         Workload
             In the order of arrival.
+
+        Raises
+        ------
+        ConfigError
+            There is no such knowledge.
 
         Notes
         -----
@@ -238,10 +252,38 @@ class Workload:
             vcpus=short.vcpus,
             queue=frozen(queue, np.int64),
         )
-        return cls(pending=pending, length_s=short.length_s)
+        return cls(pending=_told(pending, short.length_s, queues, knows), length_s=short.length_s)
 
     def __len__(self) -> int:
         return len(self.length_s)
+
+
+def _told(pending: Pending, length_s: NDArray[np.float64], queues: Queues, knows: str) -> Pending:
+    """Add what is known of lengths beyond the mean of the trace."""
+    if knows not in KNOWLEDGE:
+        msg = f"of lengths nobody knows '{knows}'"
+        raise ConfigError(msg, hint=did_you_mean(knows, KNOWLEDGE), value=knows)
+    if knows == "mean":
+        return pending
+    lives, estimate = np.empty((len(pending), QUANTILES)), np.empty(len(pending))
+    for queue in np.unique(pending.queue).tolist():
+        rows = np.flatnonzero(pending.queue == queue)
+        arrival, length = pending.arrival_s[rows], length_s[rows]
+        done = arrival + pending.max_wait_s[rows] + length
+        order = np.argsort(done, kind="stable")
+        if knows == "lives":
+            known = np.full(len(rows), len(rows))
+        else:
+            known = np.searchsorted(done[order], arrival, side="right")
+        # Before enough jobs are done, a queue is taken for one of a length: half its limit, or thrice it.
+        bounds = (0.0, *queues.limits_s)
+        guess = (bounds[queue + 1] if queue < len(queues.limits_s) else 6.0 * max(bounds[-1], HOUR_S)) / 2.0
+        for count in np.unique(known).tolist():
+            here = rows[known == count]
+            past = length[order[:count]] if count >= ENOUGH else np.full(1, guess)
+            lives[here] = np.quantile(past, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+            estimate[here] = past.mean()
+    return replace(pending, lives_s=frozen(lives, np.float64), estimate_s=frozen(estimate, np.float64))
 
 
 def _column(columns: Mapping[str, Any], name: str, file: str) -> str:

@@ -45,7 +45,8 @@ def _workload(length_h: float | None = None) -> Workload:
     count = 30 if length_h is None else 1
     arrival = np.sort(rng.uniform(0, 70, count)) if length_h is None else np.array([3.3])
     length = rng.uniform(0.2, 9, count) if length_h is None else np.array([length_h])
-    trace = Trace(arrival_s=arrival * HOUR_S, length_s=length * HOUR_S, vcpus=rng.integers(1, 4, count) * 1.0)
+    vcpus = rng.integers(1, 4, count).astype(np.float64)
+    trace = Trace(arrival_s=arrival * HOUR_S, length_s=length * HOUR_S, vcpus=vcpus)
     made = Workload.of(trace, Queues.parse("6x24"))
     if length_h is None:
         return made
@@ -60,10 +61,10 @@ def _truth(seed: int = 0) -> Truth:
 
 def _issued(truth: Truth, *, wrong_from_h: float) -> Vintages:
     """Make forecasts twice a day; those from some hour on say something else."""
-    hours = np.arange(0, 200, _ISSUE_H)
-    rows = [truth.g_per_kwh[hour : hour + 96] for hour in hours.tolist()]
+    hours = range(0, 200, _ISSUE_H)
+    rows = [truth.g_per_kwh[hour : hour + 96] for hour in hours]
     turned = [row if hour < wrong_from_h else row[::-1] for hour, row in zip(hours, rows, strict=True)]
-    times = np.asarray(hours * float(HOUR_S), dtype=np.float64)
+    times = np.array(list(hours), dtype=np.float64) * HOUR_S
     return Vintages(issue_s=times, start_s=times, step_s=float(HOUR_S), g_per_kwh=np.stack(turned))
 
 

@@ -64,6 +64,9 @@ class Pending:
         Hardware threads.
     queue : ndarray of int64, shape (n,)
         Which queue they were sent to, the shortest jobs' being 0.
+    lives_s : ndarray of float64, shape (n, q), optional
+        How long jobs of their queue take, at q quantiles as far apart as each other: what is
+        known of a length beyond its mean [s].
     """
 
     job: NDArray[np.int64]
@@ -72,6 +75,7 @@ class Pending:
     max_wait_s: NDArray[np.float64]
     vcpus: NDArray[np.float64]
     queue: NDArray[np.int64]
+    lives_s: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.job)
@@ -90,7 +94,11 @@ class Pending:
             In this order.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        return Pending(**{name: _sealed(getattr(self, name)[rows]) for name in self.__slots__})
+        made: dict[str, Any] = {}
+        for name in self.__slots__:
+            column = getattr(self, name)
+            made[name] = None if column is None else _sealed(column[rows])
+        return Pending(**made)
 
     @classmethod
     def joined(cls, *parts: Pending) -> Pending:
@@ -106,8 +114,32 @@ class Pending:
         Pending
             In their order, copied.
         """
-        columns = {name: [getattr(part, name) for part in parts] for name in cls.__slots__}
-        return cls(**{name: _sealed(np.concatenate(column)) for name, column in columns.items()})
+        made: dict[str, Any] = {}
+        for name in cls.__slots__:
+            columns = [getattr(part, name) for part in parts]
+            made[name] = None if any(item is None for item in columns) else _sealed(np.concatenate(columns))
+        return cls(**made)
+
+    def remaining_s(self, age_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much longer jobs take, given how much of them is done: E[L | L > age] - age.
+
+        Parameters
+        ----------
+        age_s : ndarray of float64, shape (n,)
+            How much is done [s].
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            By the lives of their queues; the estimate as it is where these aren't known, or none of
+            them is as long [s].
+        """
+        if self.lives_s is None:
+            return self.estimate_s
+        longer = self.lives_s > age_s[:, None]
+        count = longer.sum(axis=1)
+        left = np.where(longer, self.lives_s - age_s[:, None], 0.0).sum(axis=1)
+        return np.where(count > 0, left / np.maximum(count, 1), self.estimate_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -45,6 +45,10 @@ __all__ = [
 ]
 
 DAY_S: Final = 24 * HOUR_S
+# Gains below this share are rounding.
+SAME: Final = 1e-9
+# So many numbers at a time stay near the processor.
+CELLS: Final = 200_000
 # How far ahead a plan of stretches is written down; a job that takes longer then runs on.
 FORTNIGHT_S: Final = 14 * DAY_S
 
@@ -167,6 +171,8 @@ class CheapestStart(ArrivalPolicy):
             One open stretch a job.
         """
         known, jobs = batch.vintages, batch.jobs
+        if jobs.lives_s is not None:
+            return RunPlans.starting_at(self._by_lives(batch, jobs.lives_s))
         step = known.step_s
         start = CHEAPEST_START(
             known.sums,
@@ -180,6 +186,32 @@ class CheapestStart(ArrivalPolicy):
             self.per_time,
         )
         return RunPlans.starting_at(np.maximum(start * step, jobs.arrival_s))
+
+    def _by_lives(self, batch: Batch, lives_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the starts of least expected grams, over all lengths that a job may turn out to have.
+
+        Grams aren't linear in the length: the mean of the grams is not those of the mean length. It is
+        what survival at each age weighs: the integral of P(L > u) times the intensity u after the start.
+        """
+        known, jobs = batch.vintages, batch.jobs
+        start, price = jobs.arrival_s.copy(), self.of(batch) / known.step_s
+        later = np.arange(int((jobs.max_wait_s / self.every_s + SAME).max(initial=0.0)) + 1) * self.every_s
+        part = max(1, CELLS // (len(later) * lives_s.shape[1]))
+        for first in range(0, len(jobs), part):
+            some = slice(first, first + part)
+            begin = (jobs.arrival_s[some, None] + later)[:, :, None]
+            row = batch.row[some, None, None]
+            cost = known.between(row, begin, begin + lives_s[some, None, :]).mean(axis=2)
+            mean_s = lives_s[some].mean(axis=1)[:, None]
+            if self.per_time:
+                score = (cost - cost[:, :1]) / (later + mean_s)
+            else:
+                score = cost + price[some, None] * later * (known.step_s / HOUR_S)
+            score[later > jobs.max_wait_s[some, None] + SAME] = np.inf
+            least = score.min(axis=1)[:, None]
+            # Of equal starts the first.
+            start[some] += later[np.argmax(score <= least + SAME * cost[:, :1], axis=1)]
+        return start
 
     def of(self, batch: Batch) -> NDArray[np.float64]:
         """Return what waiting a slot must save at least.
