@@ -38,8 +38,8 @@ COLUMNS = (
     "instance", "present cost", "published bound", "our bound", "our cost", "gap to published [%]",
     "gap to the better bound [%]", "CPU s", "CPU s of the bound", "CP-SAT cost", "ratio, CP-SAT / ours",
 )  # fmt: skip
-# Iterations: 1 to 50 CPU seconds, and as much again for the rival.
-_FULL = {"a1_1": 5e6, "a1_2": 8e7, "a1_4": 8e7, "a1_5": 3e7, "a2_1": 3e7, "a2_5": 2.4e8}
+# Iterations: 1 to 100 CPU seconds, and as much again for the rival.
+_FULL = {"a1_1": 5e6, "a1_2": 5e7, "a2_3": 1e8, "a2_4": 8e7, "a2_5": 4e8}
 _OTHERS = 5e7
 _TIGHT = ("a1_1", "a1_2", "a1_3", "a1_5", "a2_3", "a2_4", "a2_5")
 
@@ -139,6 +139,7 @@ def run(*, smoke: bool) -> list[Table]:
         f"Mean gap of {', '.join(_TIGHT)}: {_mean(rows, 5):.3f} % to the published bounds, "
         f"{_mean(rows, 6):.3f} % to the better of both; without a2_3, whose published bound no plan can "
         f"come near (ours proves it), {_mean([row for row in rows if row[0] != 'a2_3'], 5):.3f} %. "
+        f"The gap of a2_3 alone to our bound is {_mean([row for row in rows if row[0] == 'a2_3'], 6):.1f} %. "
         "CP-SAT starts from the present assignment as we do, and has the same CPU seconds."
     )
     return [Table("", COLUMNS, rows, note)]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aicsched.place.reassign import Reassignment, build_reassignment, costs_of, violations_of
+from aicsched.place.reassign import PriceBound, Reassignment, build_reassignment, costs_of, violations_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def drawn(seed: int, *, processes: int = 6, machines: int = 3, resources: int = 2) -> Reassignment:
@@ -49,3 +53,57 @@ def best_of_all(problem: Reassignment) -> int:
     processes, machines, _, _ = problem.shape
     every = itertools.product(range(machines), repeat=processes)
     return min(costs_of(problem, each).total for each in every if not violations_of(problem, each))
+
+
+def _on_grid(prices: NDArray[np.float64], grid: int, most: list[list[int]] | None = None) -> list[list[int]]:
+    """Round prices to parts of a cost, from 0 to at most their weights."""
+    rounded = [[max(round(price * grid), 0) for price in row] for row in prices.tolist()]
+    if most is None:
+        return rounded
+    return [
+        [min(x, top * grid) for x, top in zip(*rows, strict=True)] for rows in zip(rounded, most, strict=True)
+    ]
+
+
+def added_up(problem: Reassignment, bound: PriceBound, grid: int = 4096) -> int:
+    """Add a bound up from its prices alone, in Python's integers and by other code than its maker's.
+
+    Any prices in range prove something: each process's cheapest machine, less what the limits are
+    worth. Every feasible plan costs at least as much as that.
+    """
+    machines, transient, balances = (
+        range(problem.shape[1]),
+        problem.transient.tolist(),
+        problem.balance.tolist(),
+    )
+    load = _on_grid(bound.load_price, grid, [problem.load_weight.tolist() for _ in machines])
+    even = _on_grid(bound.balance_price, grid, [[row[3] for _ in machines] for row in balances])
+    room, place = _on_grid(bound.room_price, grid), _on_grid(bound.place_price, grid)
+    need, home, safe = problem.need.tolist(), problem.home.tolist(), problem.safety_capacity.tolist()
+    # Who leaves goes on holding transient resources, so those homed on a machine fill it for good.
+    free = problem.capacity.tolist()
+    for process, machine in enumerate(home):
+        for r, held in enumerate(transient):
+            free[machine][r] -= need[process][r] * held
+    total = -sum(sum(row) for row in place)
+    for machine, capacity in enumerate(problem.capacity.tolist()):
+        for r in range(len(transient)):
+            total -= load[machine][r] * safe[machine][r] + room[machine][r] * free[machine][r]
+        for row, (first, second, target, _) in enumerate(balances):
+            total += even[row][machine] * (target * capacity[first] - capacity[second])
+    fares = (problem.process_move_cost * problem.move_weights[0]).tolist()
+    travel = (problem.machine_move_cost * problem.move_weights[2]).tolist()
+
+    def price(process: int, machine: int) -> int:
+        stays, uses = machine == home[process], need[process]
+        cost = place[problem.service[process]][machine]
+        for r, use in enumerate(uses):
+            cost += use * (load[machine][r] + (0 if stays and transient[r] else room[machine][r]))
+        for row, (first, second, target, _) in enumerate(balances):
+            cost += even[row][machine] * (uses[second] - target * uses[first])
+        return cost + (0 if stays else grid * (fares[process] + travel[home[process]][machine]))
+
+    for process, uses in enumerate(need):
+        fits = [all(use <= left for use, left in zip(uses, free[m], strict=True)) for m in machines]
+        total += min(price(process, m) for m in machines if fits[m] or m == home[process])
+    return max(-(-total // grid), 0)

@@ -55,12 +55,18 @@ class PriceBound:
         What a unit more of safety capacity would take off the bound.
     room_price : ndarray, shape (M, R)
         What a unit more of capacity would take off it.
+    balance_price : ndarray, shape (B, M)
+        What a unit less of imbalance would.
+    place_price : ndarray, shape (S, M)
+        What a second place of a service on a machine would. With all four, anyone can add the bound up again.
     """
 
     value: int
     method: str
     load_price: NDArray[np.float64]
     room_price: NDArray[np.float64]
+    balance_price: NDArray[np.float64]
+    place_price: NDArray[np.float64]
 
 
 class _Relaxed:
@@ -252,6 +258,12 @@ def lower_bound(problem: Reassignment, *, cost: int | None = None, relax: bool |
     if prices is not None:
         tries.append(("linear relaxation", prices, relaxed.prove(*prices)))
     method, best, value = max(tries, key=lambda each: each[2])
+    load, room, balance, place = (frozen_array(prices) for prices in best)
     return PriceBound(
-        value=value, method=method, load_price=frozen_array(best[0]), room_price=frozen_array(best[1])
+        value=value,
+        method=method,
+        load_price=load,
+        room_price=room,
+        balance_price=balance,
+        place_price=place,
     )

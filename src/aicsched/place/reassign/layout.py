@@ -159,12 +159,14 @@ def board_of(problem: Reassignment, assignment: Whole) -> tuple[Any, ...]:
     ]
     for count, labels in zip(counts, (at, problem.neighbourhood[at], problem.location[at]), strict=True):
         np.add.at(count, (problem.service, labels), 1)
-    teams = np.zeros((services + 1, 5), dtype=np.int64)
+    teams = np.zeros((services + 1, 6), dtype=np.int64)
     moved = at != problem.home
     teams[:-1, k.SPREAD], teams[:-1, k.REACHED] = problem.min_locations, (counts[2] > 0).sum(axis=1)
     teams[:-1, k.MOVED] = np.bincount(problem.service[moved], minlength=services)
     teams[:, k.NEEDS_FIRST], needs = _ranges(problem.dependencies, services)
     teams[:, k.FEEDS_FIRST], feeds = _ranges(problem.dependencies[:, ::-1], services)
+    order = np.argsort(problem.service, kind="stable")
+    teams[:, k.MATES_FIRST] = np.searchsorted(problem.service[order], np.arange(services + 1))
     book, tally = _book(problem, at), np.zeros(9, dtype=np.int64)
     travel = frozen_array(problem.machine_move_cost * problem.move_weights[2], np.int64)
     levels = np.bincount(teams[:-1, k.MOVED], minlength=processes + 2).astype(np.int64)
@@ -174,6 +176,7 @@ def board_of(problem: Reassignment, assignment: Whole) -> tuple[Any, ...]:
     board = (
         problem.need, travel, frozen_array(rules, np.int64), book, people, reachable,
         *counts, teams, needs, feeds, levels, _crowd(problem, people), tally,
+        frozen_array(order, np.int32),
     )  # fmt: skip
     board = reprice(problem, board, np.zeros(resources, dtype=np.int64), 0)
     tally[k.BEST] = tally[k.TOTAL]

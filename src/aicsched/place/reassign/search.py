@@ -1,10 +1,10 @@
 """Search for a better assignment, with a proof of how good it can be at most.
 
 Simulated annealing over shifts and swaps (`kernels/anneal.py`) at temperatures
-that fall from the cost of an average process. While it is hot, limits may be
-broken at a fine that rises as it cools; at the end nothing may be. Only
-assignments that keep every limit count, the present one to begin with, so there
-is always a plan.
+that fall from the cost of an average process. On small problems, and on large
+ones given 25,000 iterations a process, limits may be broken while it is hot, at
+a fine that rises as it cools; at the end nothing may be. Only assignments that
+keep every limit count, the present one to begin with, so there is always a plan.
 """
 
 from __future__ import annotations
@@ -36,18 +36,24 @@ _STEPS_A_PROCESS: Final = 20_000
 _MOST_DEFAULT_STEPS: Final = 200_000_000
 # The first part of the steps may break limits, at a fine that rises. The second goes on from its best plan
 # and breaks none. Temperatures are shares of what an average process costs.
-_OPEN: Final = 0.8
-_HOT: Final = 3.0
-_COLD: Final = 5e-3
+_OPEN: Final = 0.9
+_HOT: Final = 4.0
+_COLD: Final = 3e-3
 _FINE: Final = 4.0
-_FINE_END: Final = 3e4
+_FINE_END: Final = 2e4
 _PENALTY: Final = 5.0
 _REHEAT: Final = 0.2
 _COOL: Final = 7e-4
+# With fewer steps for each of many processes the first part ends with limits still broken: it is left out.
+# A small problem always has it, as it may be that none of its moves keeps all limits.
+_STEPS_TO_OPEN: Final = 25_000
+_MANY: Final = 500
+_COOL_ALONE: Final = 5e-3
 # What no gain is worth.
 _CLOSED: Final = 1e6
-# In a thousand; the others are shifts.
-_SWAPS: Final = 800
+# In a thousand: swaps of all kinds, and those among processes of one service; the others are shifts.
+_SWAPS: Final = 900
+_MATES: Final = 250
 _QUANTILES: Final = 1024
 _MOST: Final = 2**58
 
@@ -121,10 +127,12 @@ class _Cooling:
         fine = _FINE * (_FINE_END / _FINE) ** done
         return self._at(hot * (cold / hot) ** done if hot > 0 else 0.0, fine, self.size * _PENALTY)
 
-    def closed(self, done: float, *, gained: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    def closed(
+        self, done: float, *, gained: bool, alone: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Give them after a share of the second; where the first gained nothing it begins as hot as that."""
         hot = self.size * (_REHEAT if gained else _HOT) * self.heat
-        cool = min(self.size * _COOL, hot)
+        cool = min(self.size * (_COOL_ALONE if alone else _COOL), hot)
         # The last fifth is for small costs.
         temperature = hot * (cool / hot) ** (done / 0.8) if done < 0.8 and hot > 0 else cool ** (5 - 5 * done)
         return self._at(temperature, _CLOSED, self.size * _CLOSED)
@@ -160,26 +168,29 @@ def _search(
     begin: NDArray[np.int64],
     cooling: _Cooling,
     seed: int,
-    go_on: Callable[[int, int], tuple[float, int]],
+    go_on: _Budget,
 ) -> tuple[NDArray[np.int64], int, int]:
     """Anneal until `go_on` says 1: it gives the share done and the next number of steps."""
     board: tuple[Any, ...] = board_of(problem, begin)
     best, log = begin.copy(), np.zeros((4 * len(begin) + 2, 2), dtype=np.int64)
     seeds = np.array([1 + seed * 7919 % 2147483562, 1 + seed * 104729 % 2147483398], dtype=np.int64)
+    small = len(begin) < _MANY
+    opened = _OPEN if small or go_on.steps >= _STEPS_TO_OPEN * len(begin) else 0.0
     steps, closed, gained, least = 0, False, False, int(board[TALLY][BEST])
     while True:
         done, more = go_on(steps, int(board[TALLY][BEST]))
         if done >= 1.0:
             break
-        if done < _OPEN:
-            limits, fines, penalty = cooling.opened(done / _OPEN)
+        if done < opened:
+            limits, fines, penalty = cooling.opened(done / opened)
         else:
             if not closed:
                 closed, gained = True, bool(board[TALLY][BEST] < least)
                 board = board_of(problem, best)
-            limits, fines, penalty = cooling.closed((done - _OPEN) / (1 - _OPEN), gained=gained)
+            rest = (done - opened) / (1 - opened)
+            limits, fines, penalty = cooling.closed(rest, gained=gained, alone=opened == 0.0)
         board = reprice(problem, board, fines, penalty)
-        ANNEAL(board, best, log, seeds, limits, frozen_array([more, _SWAPS], np.int64))
+        ANNEAL(board, best, log, seeds, limits, frozen_array([more, _SWAPS, _MATES], np.int64))
         steps += more
     return best, int(board[TALLY][BEST]), steps
 
@@ -237,7 +248,8 @@ def solve(  # noqa: PLR0913 - settings by name
         From 0; the same problem, seed and iterations give the same plan.
     iterations : int, optional
         Moves to be tried (default: 20,000 a process, at most 2·10^8). Some millions take a
-        CPU second.
+        CPU second. From 500 processes on, ways through broken limits are tried from 25,000
+        a process on.
     start : array_like, shape (P,), optional
         A feasible assignment to begin with in place of the present one, e.g. the last plan;
         with a low `heat` little of it is given up.

@@ -41,6 +41,7 @@ FEEDS: Final = 11  # services that depend on it
 LEVELS: Final = 12  # how many services have k moved processes
 CROWD: Final = 13  # machines × (how many processes, and which)
 TALLY: Final = 14
+MATES: Final = 15  # processes by service, one range each
 
 # After the four blocks of a machine's row.
 COST: Final = 0
@@ -64,6 +65,7 @@ REACHED: Final = 1
 MOVED: Final = 2
 NEEDS_FIRST: Final = 3
 FEEDS_FIRST: Final = 4
+MATES_FIRST: Final = 5
 
 # The tally.
 TOTAL: Final = 0
@@ -281,9 +283,16 @@ def keep(board: Board, log: Table, best: Table) -> None:
         tally[LOGGED] = -1
 
 
-def partner(board: Board, seeds: Table, process: int, swaps: int) -> tuple[int, int]:
+def partner(board: Board, seeds: Table, process: int, swaps: int, mates: int) -> tuple[int, int]:
     """Draw a machine for a process, and whom to swap it with there, or -1."""
     people = board[PEOPLE]
+    kind = draw(seeds, 1000)
+    if kind < mates:
+        # One of its own service: that changes where no service is, so loads alone decide.
+        service = people[process, SERVICE]
+        begin = board[TEAMS][service, MATES_FIRST]
+        other = board[MATES][begin + draw(seeds, board[TEAMS][service + 1, MATES_FIRST] - begin)]
+        return people[other, AT], other
     first = people[process, OPEN_FIRST]
     count = people[process, OPEN_LAST] - first
     if count < 0:
@@ -293,7 +302,7 @@ def partner(board: Board, seeds: Table, process: int, swaps: int) -> tuple[int, 
     else:
         target = board[OPEN][first + draw(seeds, count)]
     crowd = board[CROWD]
-    if draw(seeds, 1000) >= swaps or crowd[target, 0] == 0:
+    if kind >= swaps or crowd[target, 0] == 0:
         # A shift, where there is a seat.
         return (target, -1) if crowd[target, 0] < crowd.shape[1] - 1 else (people[process, AT], -1)
     return target, crowd[target, 1 + draw(seeds, crowd[target, 0])]
@@ -305,16 +314,18 @@ def anneal(  # noqa: C901 - most steps end within the first few lines, and a cal
     """Try moves at one temperature, and keep the best assignment.
 
     ``limits`` are what a cost may rise by, one of which is drawn each time: quantiles of the
-    exponential distribution. ``plan`` is how many steps, and how many in a thousand are swaps.
+    exponential distribution. ``plan`` is how many steps, how many in a thousand are swaps, and how many
+    of those are among processes of one service.
     """
     need, travel, rules, book, people = board[NEED], board[TRAVEL], board[RULES], board[BOOK], board[PEOPLE]
     on, tally = board[ON], board[TALLY]
     price = 4 * need.shape[1] + COST
     swaps = plan[1]
+    mates = plan[2]
     weight = tally[SERVICE_WEIGHT]
     for _step in range(plan[0]):
         process = draw(seeds, people.shape[0])
-        target, other = partner(board, seeds, process, swaps)
+        target, other = partner(board, seeds, process, swaps, mates)
         source = people[process, AT]
         if target == source:
             continue
@@ -367,6 +378,7 @@ _BOARD: Final = ", ".join(
     + [_kind("int64", 2)]
     + [_kind("int32", 1, fixed=True)] * 2
     + [_kind("int64", 1), _kind("int32", 2), _kind("int64", 1)]
+    + [_kind("int32", 1, fixed=True)]
 )
 
 
