@@ -19,8 +19,10 @@ from aicsched.forecast import forecast_zones
 from aicsched.forecast.issue import newest_issue_s
 from aicsched.place.caps import cap_costs
 from aicsched.place.check import check
+from aicsched.place.check_measures import check_cvar
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
+from aicsched.place.risk import cvar_g, scenario_grid, solve_cvar, totals_g
 from aicsched.place.solve import solve
 from aicsched.recycle.recommend import Recommendation, recommend
 from aicsched.slots import HOUR_S, SlotGrid, format_time
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.job import Job
-    from aicsched.domain.placement import Placement
+    from aicsched.domain.placement import Placement, Proof
     from aicsched.domain.telemetry import Telemetry
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINES",
     "PlanRun",
+    "RiskFacts",
     "mean_delay_h",
     "plan_work",
     "realised_g",
@@ -48,6 +51,34 @@ __all__ = [
 ]
 
 BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
+SCENARIOS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskFacts:
+    """A plan's worst scenarios beside those of the plan of least expected grams.
+
+    Parameters
+    ----------
+    alpha : float
+        The best share of scenarios that does not count.
+    scenarios : int
+        How many the plan was made for.
+    proof : Proof
+        The plan's CVaR of total grams and the bound that no plan's undercuts [g].
+    expected_plan_g, expected_plan_cvar_g : float
+        What the plan of least expected grams emits as expected, and its CVaR [g].
+    fresh_cvar_g, expected_plan_fresh_cvar_g : float
+        CVaR of both in as many scenarios again, which neither plan has seen [g].
+    """
+
+    alpha: float
+    scenarios: int
+    proof: Proof
+    expected_plan_g: float
+    expected_plan_cvar_g: float
+    fresh_cvar_g: float
+    expected_plan_fresh_cvar_g: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +112,8 @@ class PlanRun:
         Emissions of each policy by the actual intensities [g]; empty while they are unknown.
     notes : tuple of str
         What a reader must know.
+    risk : RiskFacts, optional
+        Where the plan was made for bad scenarios: what they are, and the proof.
     """
 
     at_s: int
@@ -95,6 +128,7 @@ class PlanRun:
     unplaced: Mapping[str, str]
     realised_g: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    risk: RiskFacts | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -218,6 +252,34 @@ def _traced(problem: Problem, gap_share: float, seed: int) -> Placement:
     return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
 
 
+def _hedged(
+    problem: Problem,
+    fleet: Fleet,
+    jobs: Sequence[Job],
+    forecasts: Mapping[str, Forecast],
+    alpha: float,
+    gap_share: float,
+    seed: int,
+) -> tuple[Placement, RiskFacts]:
+    """Plan for the worst scenarios, and weigh that plan by scenarios it has not seen."""
+    drawn = scenario_grid(fleet, forecasts, problem.slots, count=2 * SCENARIOS, seed=seed)
+    seen, fresh = drawn[:SCENARIOS], drawn[SCENARIOS:]
+    plan = solve_cvar(problem, seen, alpha=alpha, gap=gap_share, seed=seed)
+    at = {region.grid_zone: row for row, region in enumerate(fleet.regions)}
+    curves = [{zone: item[row].tolist() for zone, row in at.items()} for item in seen]
+    check_cvar(jobs, fleet, plan.placement, plan.proof, curves, alpha=alpha)
+    both = [cvar_g(totals_g(problem, one, fresh), alpha=alpha) for one in (plan.placement, plan.expected)]
+    return plan.placement, RiskFacts(
+        alpha=alpha,
+        scenarios=SCENARIOS,
+        proof=plan.proof,
+        expected_plan_g=plan.expected.total_g,
+        expected_plan_cvar_g=plan.expected_cvar_g,
+        fresh_cvar_g=both[0],
+        expected_plan_fresh_cvar_g=both[1],
+    )
+
+
 def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     carbon: CarbonSource,
     fleet: Fleet,
@@ -228,6 +290,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     model: str = "auto",
     gap_share: float = 0.002,
     seed: int = 0,
+    cvar_alpha: float | None = None,
     progress: Callable[[str], None] = lambda _step: None,
 ) -> PlanRun:
     """Plan a queue of jobs in space and time.
@@ -250,6 +313,9 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         Stop improving when the proven gap is below this share.
     seed : int
         Seed of everything random.
+    cvar_alpha : float, optional
+        Plan for the mean of the worst 1 - alpha of 200 scenarios of the forecasts instead of for
+        expected grams (see `aicsched.place.risk`).
     progress : callable, optional
         Told the name of each stage.
 
@@ -273,7 +339,11 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     progress("place")
     queue = tuple(jobs)
     problem = build_problem(queue, fleet, forecasts, slots)
-    placement = _traced(problem, gap_share, seed)
+    risk: RiskFacts | None = None
+    if cvar_alpha is None:
+        placement = _traced(problem, gap_share, seed)
+    else:
+        placement, risk = _hedged(problem, fleet, queue, forecasts, cvar_alpha, gap_share, seed)
     baselines, unplaced = _baselines(problem)
     progress("check")
     for plan in (placement, *baselines.values()):
@@ -295,6 +365,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         unplaced=unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
         notes=notes + flags,
+        risk=risk,
     )
 
 
@@ -321,6 +392,24 @@ def _cap_facts(run: PlanRun) -> list[dict[str, object]]:
     ]
 
 
+def _risk_facts(risk: RiskFacts | None) -> dict[str, object] | None:
+    if risk is None:
+        return None
+    return {
+        "measure": risk.proof.measure,
+        "scenarios": risk.scenarios,
+        "cvar_g": risk.proof.value,
+        "lower_bound_g": risk.proof.lower_bound,
+        "gap": risk.proof.gap if risk.proof.gap < float("inf") else None,
+        "fresh_cvar_g": risk.fresh_cvar_g,
+        "expected_plan": {
+            "total_g": risk.expected_plan_g,
+            "cvar_g": risk.expected_plan_cvar_g,
+            "fresh_cvar_g": risk.expected_plan_fresh_cvar_g,
+        },
+    }
+
+
 def summary(run: PlanRun) -> dict[str, Any]:
     """Return the facts of a plan as plain values.
 
@@ -335,7 +424,9 @@ def summary(run: PlanRun) -> dict[str, Any]:
         ``gap`` (None without a proof), ``objective_g``, ``lower_bound_g``, ``policies``
         (per policy ``total_g``, ``saved_share`` against no_wait, ``realised_g``,
         ``mean_delay_h``), ``caps`` (per region ``worth_g`` and ``g_per_more_vcpu`` of its limit,
-        ``binding_slots``, ``fullest_slots``) and what the plan was made from.
+        ``binding_slots``, ``fullest_slots``), ``risk`` (None, or CVaR, bound and gap of a plan made for
+        bad scenarios, in fresh scenarios too, beside the plan of least expected grams) and what the
+        plan was made from.
     """
     proof = run.placement.certificate
     no_wait = run.baselines.get("no_wait", run.placement)
@@ -359,6 +450,7 @@ def summary(run: PlanRun) -> dict[str, Any]:
         "checked": True,
         "policies": {name: _policy_facts(run, plan, no_wait.total_g) for name, plan in plans.items()},
         "caps": _cap_facts(run),
+        "risk": _risk_facts(run.risk),
         "unplaced": dict(run.unplaced),
         "notes": list(run.notes),
     }

@@ -130,3 +130,18 @@ def test_a_report_names_one_candidate_a_region(run: ac.PlanRun) -> None:
     assert len({home[card.candidate] for card in worst}) == len(worst) == 2
     assert best[0] == nodes[0]
     assert worst[0] == [card for card in nodes if card.feasible][-1]
+
+
+def test_a_plan_for_bad_scenarios_says_what_they_cost_it() -> None:
+    carbon, fleet = ac.SampleCarbon(), ac.sample_fleet()
+    jobs = ac.sample_jobs(fleet)[:300]
+    made = ac.plan_work(carbon, fleet, jobs, at_s=carbon.now_s, cvar_alpha=0.8, gap_share=0.01)
+    facts = summary(made)
+    risk = facts["risk"]
+    assert risk["measure"] == "CVaR 0.8"
+    assert risk["lower_bound_g"] <= risk["cvar_g"] <= risk["expected_plan"]["cvar_g"]
+    assert risk["gap"] <= 0.02
+    # What the certificate states is expected grams still.
+    assert facts["objective_g"] == pytest.approx(made.placement.total_g)
+    assert facts["lower_bound_g"] <= risk["expected_plan"]["total_g"]
+    assert made.placement.policy == "cvar"

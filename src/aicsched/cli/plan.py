@@ -50,6 +50,13 @@ def plan(
     at: At = None,
     horizon: Horizon = None,
     model: Model = None,
+    risk: Annotated[
+        str, typer.Option("--risk", help="expected grams, or cvar: the mean of the worst scenarios.")
+    ] = "expected",
+    alpha: Annotated[
+        float,
+        typer.Option("--alpha", min=0, help="Share of scenarios that does not count for cvar, below 1."),
+    ] = 0.9,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")
     ] = Path("aicsched-out"),
@@ -63,6 +70,9 @@ def plan(
     from aicsched.publish import save_plan
     from aicsched.workflow import plan_work, summary
 
+    if risk not in {"expected", "cvar"}:
+        msg = f"--risk is '{risk}'"
+        raise InputError(msg, hint="give expected or cvar", value=risk)
     settings = load_settings(config, horizon_h=horizon, model=model)
     folder = output_folder(out)
     with stages(quiet=as_json) as progress:
@@ -76,7 +86,8 @@ def plan(
         check_jobs(queue, sites)
         run = plan_work(
             source, sites, queue, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model,
-            gap_share=settings.gap_share, seed=settings.seed, progress=progress,
+            gap_share=settings.gap_share, seed=settings.seed,
+            cvar_alpha=alpha if risk == "cvar" else None, progress=progress,
         )  # fmt: skip
         progress("write")
         files = save_plan(run, folder)
@@ -129,11 +140,31 @@ def print_plan(run: PlanRun) -> None:
     print_table(title, ("policy", "emits (forecast)", "saves", "emits (actual)", "mean wait"), rows)
     gap = "no bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} from optimal"
     console().print(f"The plan is {gap} ({facts['method']}); checked by an independent validator.")
+    _print_risk(facts["risk"])
     _print_caps(facts)
     for note in run.notes:
         console().print(f"[dim]note: {note}[/dim]")
     if run.synthetic:
         console().print("[yellow]synthetic data: parts of the input are the embedded sample[/yellow]")
+
+
+def _print_risk(facts: Mapping[str, Any] | None) -> None:
+    """Print how the plan does in bad scenarios, beside the plan of least expected grams."""
+    from aicsched.units import format_mass
+
+    if facts is None:
+        return
+    other = facts["expected_plan"]
+    rows = [
+        ("this plan", format_mass(facts["cvar_g"]), format_mass(facts["fresh_cvar_g"])),
+        ("least expected grams", format_mass(other["cvar_g"]), format_mass(other["fresh_cvar_g"])),
+    ]
+    title = f"{facts['measure']} of all grams, {facts['scenarios']} scenarios"
+    print_table(title, ("plan", "as planned", "in as many fresh scenarios"), rows)
+    gap = (
+        "without a bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} above the least possible"
+    )
+    console().print(f"Its {facts['measure']} is {gap}.")
 
 
 def _print_caps(facts: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aicsched.slots import SlotGrid
 
-__all__ = ["Assignment", "Certificate", "Placement"]
+__all__ = ["Assignment", "Certificate", "Placement", "Proof"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,44 @@ class Certificate:
         if self.lower_bound_g <= 0:
             return float("inf")
         return max(0.0, (self.objective_g - self.lower_bound_g) / self.lower_bound_g)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How far a plan can be at most from the best by a measure other than expected grams.
+
+    Parameters
+    ----------
+    measure : str
+        What was made small, e.g. ``"CVaR 0.9"``.
+    unit : str
+        Its unit, e.g. ``"g"``.
+    value : float
+        The plan's.
+    lower_bound : float
+        No feasible plan has less.
+    method : str
+        Who found plan and bound.
+    seed : int
+        The random seed.
+    rounds : int
+        Plans that were made on the way.
+    """
+
+    measure: str
+    unit: str
+    value: float
+    lower_bound: float
+    method: str
+    seed: int = 0
+    rounds: int = 1
+
+    @property
+    def gap(self) -> float:
+        """Proven distance from the optimum as a share of the bound, >= 0; inf without a positive bound."""
+        if self.value <= self.lower_bound:
+            return 0.0
+        return (self.value - self.lower_bound) / self.lower_bound if self.lower_bound > 0 else float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,15 @@ def feasible(problem: Problem, choice: Choice) -> bool:
     return in_order and not bool((load(problem, choice) > room(problem)).any())
 
 
+def choice_of(problem: Problem, placement: Placement) -> Choice:
+    """Return a plan's places and slots as arrays; its assignments are in the order of the problem's jobs."""
+    index = {name: position for position, name in enumerate(problem.regions)}
+    region = np.array([index[row.region] for row in placement.assignments], dtype=np.int64)
+    return Choice(
+        region, np.concatenate([np.array(row.slot_indices, np.int64) for row in placement.assignments])
+    )
+
+
 def to_placement(
     problem: Problem,
     choice: Choice,

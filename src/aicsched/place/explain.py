@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aicsched.place.choice import Choice, pointers, spans
+from aicsched.place.choice import choice_of, pointers, spans
 from aicsched.place.ground import ground_of
 from aicsched.place.kernels import RUNNER_UP
 from aicsched.place.pricing import Oracle
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.domain.placement import Assignment, Placement
+    from aicsched.place.choice import Choice
     from aicsched.place.problem import Problem
 
 __all__ = ["Explanation", "Limit", "explain_all"]
@@ -83,14 +84,6 @@ class Explanation:
     held_by: tuple[str, ...]
     counterfactual_g: float
     reason: str
-
-
-def _choice(problem: Problem, placement: Placement) -> Choice:
-    index = {name: position for position, name in enumerate(problem.regions)}
-    region = np.array([index[row.region] for row in placement.assignments], dtype=np.int64)
-    return Choice(
-        region, np.concatenate([np.array(row.slot_indices, np.int64) for row in placement.assignments])
-    )
 
 
 class _Facts:
@@ -193,7 +186,7 @@ def explain_all(problem: Problem, placement: Placement, baseline: Placement) -> 
         jobs leave, so it could really be taken. `confirm` works all of it out
         again.
     """
-    facts = _Facts(problem, _choice(problem, placement))
+    facts = _Facts(problem, choice_of(problem, placement))
     pairs = zip(placement.assignments, baseline.assignments, strict=True)
     return tuple(facts.explain(job, row, other.total_g) for job, (row, other) in enumerate(pairs))
 
