@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aicsched.domain.job import Job
     from aicsched.domain.placement import Placement, Proof
 
-__all__ = ["check_cvar"]
+__all__ = ["check_cvar", "check_totals"]
 
 _RELATIVE: Final = 1e-9
 
@@ -92,4 +92,65 @@ def check_cvar(
     if proof.lower_bound > proof.value * (1 + _RELATIVE):
         msg = f"the bound {proof.lower_bound!r} lies above the plan's {proof.value!r} {proof.unit}"
         raise PlanRefused(msg, hint="this is a defect: report it with the problem", value=proof.lower_bound)
+    return found
+
+
+def check_totals(
+    jobs: Sequence[Job],
+    fleet: Fleet,
+    placement: Placement,
+    totals: Mapping[str, float],
+    *,
+    usd_per_kwh: Mapping[str, Sequence[float]] | None = None,
+    usd_per_vcpu_h: Mapping[str, Sequence[float]] | None = None,
+    probability: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, float]:
+    """Work out a plan's grams, money, moves and risk again, each from its definition.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The queue.
+    fleet : Fleet
+        Regions.
+    placement : Placement
+        A plan that `aicsched.place.check.check` has passed, which holds its grams.
+    totals : mapping of str to float
+        What the plan says: ``carbon`` [g], ``money`` [USD], ``moves`` [jobs], ``risk`` [thread-hours].
+    usd_per_kwh, usd_per_vcpu_h, probability : mapping of str to sequence of float, optional
+        By region's name, the value of each slot of the plan.
+
+    Returns
+    -------
+    dict of str to float
+        The same, worked out.
+
+    Raises
+    ------
+    PlanRefused
+        One of them differs by more than 1e-9, or is told without what it needs.
+    """
+    known, regions = {job.job_id: job for job in jobs}, {region.name: region for region in fleet.regions}
+    money: list[float] = []
+    risk: list[float] = []
+    moves = 0
+    for row in placement.assignments:
+        job, region = known[row.job_id], regions[row.region]
+        hours = job.vcpus * job.duration_s / 3600.0 / len(row.slot_indices)
+        kwh = hours * region.power_w_per_vcpu * region.pue / 1000.0
+        moves += row.region != job.home_region
+        for index in row.slot_indices:
+            money.append(kwh * float(usd_per_kwh[row.region][index]) if usd_per_kwh else 0.0)
+            money.append(hours * float(usd_per_vcpu_h[row.region][index]) if usd_per_vcpu_h else 0.0)
+            risk.append(hours * float(probability[row.region][index]) if probability else 0.0)
+    carbon_g = math.fsum(row.operational_g + row.transfer_g for row in placement.assignments)
+    found = {"carbon": carbon_g, "money": math.fsum(money), "moves": float(moves), "risk": math.fsum(risk)}
+    wrong = [
+        f"{name} {value!r}"
+        for name, value in totals.items()
+        if name not in found or abs(found[name] - value) > _RELATIVE * max(1.0, abs(found[name]))
+    ]
+    if wrong:
+        msg = f"the plan says {' and '.join(wrong)}, worked out {found}"
+        raise PlanRefused(msg, hint="this is a defect: report it with the problem", value=wrong)
     return found
