@@ -52,6 +52,7 @@ def as_json(result: tuple[int, str, str]) -> Any:
         "config show",
         "serve",
         "simulate",
+        "place-nodes",
     ],
 )
 def test_help_works_everywhere(run: Run, arguments: str) -> None:

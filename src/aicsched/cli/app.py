@@ -22,6 +22,7 @@ from aicsched.cli import (
     demo,
     forecast,
     ledger,
+    place_nodes,
     plan,
     recycle,
     schema,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
+app.command("place-nodes")(place_nodes.place_nodes)
 app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("simulate")(simulate.simulate)

@@ -11,7 +11,8 @@ from aicsched.cli.output import AsJson, emit_json
 
 def schema(
     name: Annotated[
-        str | None, typer.Argument(help="carbon, fleet, jobs, services or telemetry; without it, a list.")
+        str | None,
+        typer.Argument(help="carbon, fleet, jobs, machines, pods, services, telemetry; none: a list."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.domain.schema import Column, Schema, read_cell
 from aicsched.domain.signal_schemas import CARBON, TELEMETRY
+from aicsched.fleet.pod_schemas import MACHINES, PODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -292,7 +293,10 @@ FLEET: Final = Schema(
 )
 
 SCHEMAS: Final = MappingProxyType(
-    {item.name: item for item in (JOBS, SERVICES, FLEET, REGIONS, NODES, BACKENDS, CARBON, TELEMETRY)}
+    {
+        item.name: item
+        for item in (JOBS, SERVICES, FLEET, REGIONS, NODES, BACKENDS, MACHINES, PODS, CARBON, TELEMETRY)
+    }
 )
 
 
