@@ -85,6 +85,7 @@ def test_people_read_a_table(files: tuple[str, str], capsys: pytest.CaptureFixtu
     assert "5 of 6 pods on 2 of 2 nodes by carbon_fgd" in out
     assert "GPU allocated 75.00%" in out
     assert "no plan exceeds 75.00% of GPU and 6 pods" in out
+    assert " W, " in out
     code, out, _ = run(capsys, *files, "--no-bound")
     assert "Proven" not in out
 
@@ -101,6 +102,7 @@ def test_openb_lists_and_json_are_read(tmp_path: Path, capsys: pytest.CaptureFix
     assert code == 0
     assert "2 of 30 pods" in out
     assert "and 10 more" in out
+    assert " W, " not in out
     pods = tmp_path / "p.csv"
     pods.write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli\nx,1000,10,1,500\n", encoding="utf-8")
     code, out, _ = run(capsys, str(nodes), str(pods), "--json")

@@ -121,4 +121,6 @@ def _print(nodes: Nodes, pods: Pods, plan: NodePlan, facts: dict[str, Any]) -> N
     if limit is not None:
         gpu = f"{limit['gpu_allocated']:.2%} of GPU and " if nodes.gpu_milli else ""
         out.print(f"Proven: no plan exceeds {gpu}{limit['pods']} pods")
-    out.print(f"{facts['power_w']:,.0f} W, {format_mass(facts['g_per_h'])} an hour")
+    # Files without power columns, such as openb's, say nothing of watts.
+    if facts["power_w"]:
+        out.print(f"{facts['power_w']:,.0f} W, {format_mass(facts['g_per_h'])} an hour")
