@@ -364,7 +364,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         baselines=baselines,
         unplaced=unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
-        notes=notes + flags,
+        notes=notes + flags + _risk_notes(risk),
         risk=risk,
     )
 
@@ -390,6 +390,13 @@ def _cap_facts(run: PlanRun) -> list[dict[str, object]]:
         }
         for cap in cap_costs(run.problem, run.placement)
     ]
+
+
+def _risk_notes(risk: RiskFacts | None) -> tuple[str, ...]:
+    if risk is None:
+        return ()
+    words = f"the plan is made for {risk.proof.measure} of {risk.scenarios} scenarios"
+    return (f"{words}; its distance from optimal speaks of expected grams, which it gives up some of",)
 
 
 def _risk_facts(risk: RiskFacts | None) -> dict[str, object] | None:

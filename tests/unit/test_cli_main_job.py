@@ -259,3 +259,9 @@ def test_a_real_fleet_needs_real_jobs(run: Run, files: Path) -> None:
     del arguments[arguments.index("--jobs") : arguments.index("--jobs") + 2]
     code, _, err = run(*arguments)
     assert (code, "add --jobs FILE" in err) == (2, True)
+
+
+def test_risks_that_nobody_knows_are_refused(run: Run) -> None:
+    code, _, err = run("plan", "--risk", "cvr")
+    assert code != 0
+    assert "--risk is 'cvr'" in err

@@ -145,3 +145,4 @@ def test_a_plan_for_bad_scenarios_says_what_they_cost_it() -> None:
     assert facts["objective_g"] == pytest.approx(made.placement.total_g)
     assert facts["lower_bound_g"] <= risk["expected_plan"]["total_g"]
     assert made.placement.policy == "cvar"
+    assert any("CVaR 0.8 of 200 scenarios" in note for note in made.notes)
