@@ -22,6 +22,7 @@ REGISTRY = {
     "seasonal": "benchmarks.panel_seasonal",
     "placement": "benchmarks.placement_vs_cpsat",
     "scale": "benchmarks.place_scale",
+    "growth": "benchmarks.growth",
     "nodes": "benchmarks.nodes",
     "reassign": "benchmarks.reassign",
     "failover": "benchmarks.failover",

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.__main__ import REGISTRY, RESULTS, put, section
 from benchmarks.forecast import COLUMNS, REAL_BOUNDS, REFERENCE, Bound, guard
+from benchmarks.growth import Case, fit, gap_picture, growth_picture, laws
 from benchmarks.tables import Table, cell, markdown, ratios, tables_of
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,36 @@ def test_each_bound_is_on_a_column_and_leaves_room() -> None:
         assert bound.least < bound.most
     with pytest.raises(AssertionError, match="not in 9 to 10"):
         guard(Table("", ("method", "x"), [("one", 3.0)]), (Bound("one", "x", 9, 10),))
+
+
+# ---------------------------------------------------------------- growth
+def test_the_exponent_of_a_power_law_is_found_with_its_interval() -> None:
+    sizes = [10.0**power for power in range(2, 7)]
+    exact = fit(sizes, [0.5 * size**1.3 for size in sizes])
+    assert (exact.exponent, exact.low, exact.high) == pytest.approx((1.3, 1.3, 1.3))
+    assert exact.scale == pytest.approx(0.5)
+    # By hand: residuals of log10 y = 0, 1, 2.3 on x = 0, 1, 2 leave 1/60 squared; t(0.975, 1) = 12.706.
+    rough = fit([1.0, 10.0, 100.0], [1.0, 10.0, 10**2.3])
+    assert rough.exponent == pytest.approx(1.15)
+    assert rough.high - rough.exponent == pytest.approx(12.706 * (0.015 / 2) ** 0.5, rel=1e-3)
+
+
+def test_pictures_of_growth_say_what_was_fitted_and_where_gaps_ended() -> None:
+    cases = [
+        Case(jobs, 2.0, 0.015, jobs * 1e-3, jobs * 1e-6, jobs**2 * 1e-6 if jobs < 5_000 else None, 9, 0.3,
+             [(0.1, float("inf")), (jobs * 5e-4, 0.2), (jobs * 1e-3, 0.015)])
+        for jobs in (100, 1_000, 10_000, 100_000)
+    ]  # fmt: skip
+    assert {name: len(sizes) for name, (sizes, _) in laws(cases).items()} == {
+        "plan with its proof": 4, "the same, from 3,000 jobs": 2, "one answer of the oracle": 4,
+        "HiGHS, the bound alone": 2,
+    }  # fmt: skip
+    text = growth_picture(cases)
+    for words in ("jobs^1.00 (95 %: 1.00 to 1.00)", "jobs^2.00", "CPU seconds", "jobs (5 regions x 96 h)"):
+        assert words in text
+    text = gap_picture(cases)
+    for words in ("100,000 jobs: 1.50 %", "proven gap [%]", "CPU seconds; dot: the end"):
+        assert words in text
 
 
 # ---------------------------------------------------------------- tables
