@@ -1,10 +1,11 @@
 """Prices of full resources, walked uphill to the best lower bound.
 
-A sample of the jobs under as much less capacity has nearly the prices of the whole, and
-costs a fraction of it: the walk starts on small samples and ends on all jobs. Subgradient
-steps of Polyak's length (Held, Wolfe, Crowder 1974, doi:10.1007/BF01580223) come first;
-with many jobs the bound is nearly smooth, so that a quasi-Newton method with bounds,
-L-BFGS-B (Byrd et al. 1995, doi:10.1137/0916069), goes on from there.
+Jobs that settle under soft capacity show where it is short; the method of multipliers
+(Hestenes 1969, doi:10.1007/BF00927673) makes prices of that in a few steps. A sample of the jobs
+under as much less capacity has nearly the prices of the whole: with many jobs the walk
+starts there. With few, the bound has edges that these steps jump over: subgradient steps of
+Polyak's length (Held, Wolfe, Crowder 1974, doi:10.1007/BF01580223) or a quasi-Newton
+method with bounds, L-BFGS-B (Byrd et al. 1995, doi:10.1137/0916069), go on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.place.pricing import Oracle
+from aicsched.place.settling import Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +25,19 @@ if TYPE_CHECKING:
     from aicsched.place.choice import Choice
     from aicsched.place.ground import Ground
 
-__all__ = ["NEAR_REGIONS", "Answer", "climb", "polish", "polish_near", "prices_of_samples"]
+__all__ = ["Answer", "balance", "climb", "polish", "prices_of_sample"]
 
-Answer = tuple[float, "NDArray[np.float64]", "Choice"]
+Answer = tuple[float, "NDArray[np.float64]", "Choice | None"]
 # Jobs in a sample, and steps on it.
-_SAMPLES: Final = ((2000, 200), (8000, 150))
-_LARGE_SAMPLE: Final = (32000, 120)
-# At prices that are nearly right, hardly any job goes anywhere but to one of its nearest regions by cost.
-NEAR_REGIONS: Final = 7
+_SAMPLE: Final = 8000
+_SAMPLE_STEPS: Final = 40
+# Stiffness of capacity, first and last; from prices that are nearly right, softer.
+_SOFTNESS: Final = (3.0, 0.1)
+_WARM_SOFTNESS: Final = (1.0, 0.1)
+# Part of what an overfull slot costs above its price that is added to it, and the most of that
+# as a multiple of the level of prices.
+_CHANGE: Final = 0.5
+_MOST_CHANGE: Final = 0.3
 _FIRST_SHARE: Final = 0.3
 _LEAST_SHARE: Final = 1e-5
 _PATIENCE: Final = 4
@@ -155,48 +162,74 @@ def polish(
     return best_g, best
 
 
-def polish_near(ground: Ground, prices_g: NDArray[np.float64], *, steps: int) -> NDArray[np.float64]:
-    """Polish with each job held to its nearest regions at the prices so far.
+def balance(
+    oracle: Oracle,
+    prices_g: NDArray[np.float64],
+    seed: int,
+    *,
+    steps: int,
+    start: Choice | None = None,
+    seen: Callable[[Answer], bool] = lambda _answer: False,
+) -> NDArray[np.float64]:
+    """Let prices follow what jobs that settle under soft capacity want too much of.
+
+    The method of multipliers: what an overfull slot costs above its price is added to the
+    price. Unlike the answers to prices alone, which crowd into a few places, jobs that
+    have settled show where capacity is really short, so few steps are enough.
 
     Parameters
     ----------
-    ground : Ground
-        The problem.
+    oracle : Oracle
+        Of the problem.
     prices_g : ndarray, shape (K, R, T)
-        Prices that are nearly right [g].
+        Where to start [g].
+    seed : int
+        Of the turns.
     steps : int
-        Bounds to ask for, at most.
+        At most.
+    start : Choice, optional
+        Where jobs sit at first; region -1 for those that are out.
+    seen : callable, optional
+        Told each bound and its prices; true stops the walk.
 
     Returns
     -------
     ndarray, shape (K, R, T)
-        Better ones, as a rule. What they prove, a bound on the whole problem must tell.
+        The prices of the best bound [g].
     """
-    near = Oracle(ground.near(Oracle(ground).price(prices_g).turn, NEAR_REGIONS))
-    return polish(near, prices_g, steps=steps)[1]
+    priced = oracle.price(prices_g)
+    settling = Settling(oracle.ground, float(priced.reduced_g.sum()), seed, start)
+    most_g = _MOST_CHANGE * settling.level_g[:, None, None]
+    best_g, best = priced.bound_g, prices_g
+    softest = _WARM_SOFTNESS if prices_g.any() else _SOFTNESS
+    for stiffness in np.geomspace(*softest, steps).tolist():
+        settling.turn(priced, stiffness)
+        change_g = np.clip(settling.excess_g(stiffness), -most_g, most_g)
+        prices_g = np.maximum(0.0, prices_g + _CHANGE * change_g)
+        priced = oracle.price(prices_g)
+        if priced.bound_g > best_g:
+            best_g, best = priced.bound_g, prices_g
+        if seen((priced.bound_g, prices_g, None)):
+            break
+    return best
 
 
-def prices_of_samples(ground: Ground, seed: int) -> NDArray[np.float64]:
-    """Return prices that rising samples of the jobs give.
+def prices_of_sample(ground: Ground, seed: int) -> NDArray[np.float64]:
+    """Return the prices that a sample of the jobs gives.
 
     Parameters
     ----------
     ground : Ground
         The problem.
     seed : int
-        Of the samples.
+        Of the sample and its turns.
 
     Returns
     -------
     ndarray, shape (K, R, T)
-        Prices [g], 0 where the problem is hardly larger than the smallest sample.
+        Prices [g], 0 where the problem is hardly larger than the sample.
     """
-    prices_g, share = np.zeros(ground.capacity.shape), _FIRST_SHARE
-    for count, steps in _SAMPLES:
-        if 2 * count <= len(ground.facts):
-            _, prices_g, share = climb(Oracle(ground.sample(count, seed)), prices_g, steps=steps, share=share)
-            share = min(max(2 * share, 0.01), _FIRST_SHARE)
-    count, steps = _LARGE_SAMPLE
-    if 2 * count <= len(ground.facts):
-        prices_g = polish_near(ground.sample(count, seed), prices_g, steps=steps)
-    return prices_g
+    prices_g = np.zeros(ground.capacity.shape)
+    if len(ground.facts) < 2 * _SAMPLE:
+        return prices_g
+    return balance(Oracle(ground.sample(_SAMPLE, seed)), prices_g, seed, steps=_SAMPLE_STEPS)

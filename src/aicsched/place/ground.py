@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,19 +50,17 @@ class Ground:
         """Return the rates of energy and, at some prices (K, R, T), of the resources: (1 + K, R, T)."""
         return np.concatenate((self.watt_g, prices_g))
 
+    @property
+    def ordered(self) -> bool:
+        """Whether any job waits for another."""
+        return self.before.size > len(self.facts) + 1
+
     def grains(self) -> float:
         """Return how many of the largest job a region holds, by the scarcest resource."""
         most = np.where(np.isfinite(self.capacity), self.capacity, -np.inf).max(axis=(1, 2))
         held = self.uses[:, self.uses.shape[1] - len(most) :].max(axis=0)
         ratios = [float(there / use) for there, use in zip(most, held, strict=True) if use > 0 and there >= 0]
         return min(ratios, default=np.inf)
-
-    def near(self, turn: NDArray[np.int32], count: int) -> Ground:
-        """Return the same with each job held to the first regions of its order."""
-        fixed_g = np.full(self.fixed_g.shape, np.inf)
-        kept = turn[:, :count]
-        np.put_along_axis(fixed_g, kept, np.take_along_axis(self.fixed_g, kept, axis=1), axis=1)
-        return replace(self, fixed_g=fixed_g)
 
     def sample(self, count: int, seed: int) -> Ground:
         """Return some of the jobs under as much less capacity: its prices are near those of the whole."""

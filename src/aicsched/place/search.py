@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.errors import InputError
-from aicsched.place.ascent import NEAR_REGIONS, climb, polish, polish_near, prices_of_samples
+from aicsched.place.ascent import balance, climb, polish, prices_of_sample
 from aicsched.place.choice import Choice, costs_g, feasible, pointers, spans
 from aicsched.place.cpsat import count_columns
 from aicsched.place.ground import ground_of
 from aicsched.place.pricing import Oracle
-from aicsched.place.seating import Seating, build
+from aicsched.place.seating import FINE_GRAINS, Seating, build
+from aicsched.place.settling import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
     from aicsched.domain.placement import Placement
     from aicsched.place.ascent import Answer
+    from aicsched.place.pricing import Priced
     from aicsched.place.problem import Problem
 
 __all__ = ["Search", "warm"]
 
-_CLIMB_STEPS: Final = 120
+# Steps of the multipliers, from nothing and from the prices of a sample.
+_STEPS: Final = 60
+_LATER_STEPS: Final = 16
 _POLISH_STEPS: Final = 600
-_NEAR_STEPS: Final = (120, 60)
 # What CP-SAT closes at once needs no fine prices.
 _TINY_COLUMNS: Final = 1000
 _TINY_STEPS: Final = 60
@@ -36,13 +39,16 @@ _STEPS_PER_JOB: Final = 80
 _FEWEST_STEPS: Final = 2000
 # Where jobs are few and large, each needs more tries.
 _COLUMN_STEPS: Final = 40
-_MOST_FEW_STEPS: Final = 600_000
+_MOST_FEW_STEPS: Final = 1_500_000
 _CHUNKS: Final = 20
-_BOLD: Final = 1.0
-_WARM_POLISH_STEPS: Final = 20
+# Losses taken at first, as a multiple of a job's mean cost: jobs that have settled hardly gain by any,
+# unless they are large.
+_BOLD: Final = 0.1
+_COARSE_BOLD: Final = 1.0
+_WARM_STEPS: Final = 6
 _WARM_SHARE: Final = 0.2
 _WARM_BOLD: Final = 0.6
-_WARM_TRIES: Final = 10
+_TRIES: Final = 10
 _KEPT_ANSWERS: Final = 250
 _EXACT: Final = 1e-9
 
@@ -96,7 +102,7 @@ class Search:
         self.iterations += 1
         if bound_g > self.bound_g:
             self.bound_g, self.prices_g = bound_g, prices_g
-        if len(self.answers) < _KEPT_ANSWERS and self._few():
+        if choice is not None and len(self.answers) < _KEPT_ANSWERS and self._few():
             self.answers.append(choice)
         return self.done()
 
@@ -122,29 +128,30 @@ class Search:
         return time.process_time() > self.until_s
 
     def ascend(self) -> None:
-        """Raise the bound: samples first, then all jobs."""
+        """Raise the bound."""
         if self.warm:
-            polish(self.oracle, self.prices_g, steps=_WARM_POLISH_STEPS, seen=self.see)
+            balance(self.oracle, self.prices_g, self.seed, steps=_WARM_STEPS, start=self.best, seen=self.see)
             return
         if count_columns(self.problem) <= _TINY_COLUMNS:
             climb(self.oracle, self.prices_g, steps=_TINY_STEPS, seen=self.see)
             return
-        prices_g = prices_of_samples(self.ground, self.seed)
-        if prices_g.any():
-            self.bound(prices_g)
-        else:
-            climb(self.oracle, prices_g, steps=_CLIMB_STEPS, seen=self.see)
-        if len(self.problem.regions) <= NEAR_REGIONS or self._few():
-            if not self.done():
-                polish(self.oracle, self.prices_g, steps=_POLISH_STEPS, seen=self.see)
-            return
-        for steps in _NEAR_STEPS:
-            if not self.done():
-                self.bound(polish_near(self.ground, self.prices_g, steps=steps))
+        prices_g = prices_of_sample(self.ground, self.seed)
+        steps = _LATER_STEPS if prices_g.any() else _STEPS
+        balance(self.oracle, prices_g, self.seed, steps=steps, seen=self.see)
+
+    def polish(self) -> None:
+        """Raise the bound of few jobs further."""
+        if self._few() and not self.done() and count_columns(self.problem) > _TINY_COLUMNS:
+            polish(self.oracle, self.prices_g, steps=_POLISH_STEPS, seen=self.see)
 
     def build(self, order: NDArray[np.int64]) -> None:
-        """Put all jobs in by price."""
+        """Let all jobs settle at the best prices; put them in one by one where that leaves some out."""
         priced = self.oracle.price(self.prices_g)
+        seating, left = settle(self.ground, priced, self.seed)
+        if not len(left):
+            self.offer(seating.choice())
+        if not len(left) or complete(self, seating.choice(), priced):
+            return
         seating, left = build(self.ground, priced, order)
         if not len(left):
             self.offer(seating.choice())
@@ -160,7 +167,8 @@ class Search:
         priced = self.oracle.price(self.prices_g)
         seating = Seating(self.ground)
         seating.put(self.best)
-        bold_g = _BOLD * self.best_g / jobs * (_WARM_BOLD if self.warm else 1.0)
+        bold = _BOLD if self.ground.grains() >= FINE_GRAINS else _COARSE_BOLD
+        bold_g = bold * self.best_g / jobs * (_WARM_BOLD if self.warm else 1.0)
         for chunk in range(_CHUNKS):
             if self.done():
                 return
@@ -227,9 +235,28 @@ def warm(search: Search, start: Placement) -> None:
     prices_g = _kept_prices(problem, start)
     search.bound(prices_g)
     priced = search.oracle.price(prices_g)
-    choice = _kept(problem, start)
+    search.warm = complete(search, _kept(problem, start), priced)
+
+
+def complete(search: Search, choice: Choice, priced: Priced) -> bool:
+    """Put in who is out of a plan; who finds no room goes first in the next try, and others make way.
+
+    Parameters
+    ----------
+    search : Search
+        Is offered the plan.
+    choice : Choice
+        Where jobs sit; region -1 for those that are out.
+    priced : Priced
+        The oracle's answer to the prices that lead.
+
+    Returns
+    -------
+    bool
+        Whether all jobs are in.
+    """
     front = np.zeros(0, np.int64)
-    for _ in range(_WARM_TRIES):
+    for _ in range(_TRIES):
         seating = Seating(search.ground)
         stuck = seating.insert(front, priced.rates, priced.least_g, priced.turn)
         seating = _beside(search, choice, seating.choice())
@@ -237,12 +264,11 @@ def warm(search: Search, start: Placement) -> None:
         left = seating.insert(rest, priced.rates, priced.least_g, priced.turn)
         if not len(left):
             search.offer(seating.choice())
-            search.warm = search.best is not None
-            return
+            return search.best is not None
         if len(stuck):
-            return
-        # Who finds no room is seated first in the next try, and those in the way look for another place.
+            break
         front = np.concatenate((left, front[~np.isin(front, left)]))
+    return False
 
 
 def _beside(search: Search, kept: Choice, first: Choice) -> Seating:

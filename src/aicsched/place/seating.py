@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from aicsched.place.ground import Ground
     from aicsched.place.pricing import Priced
 
-__all__ = ["Seating", "build"]
+__all__ = ["FINE_GRAINS", "Seating", "build"]
 
 _RETRIES: Final = 30
 # Jobs taken out at once, at most.
 _MOST_OUT: Final = 12
 # With less room than this many of the largest job, so many eighths of the steps wander.
-_FINE_GRAINS: Final = 25.0
+FINE_GRAINS: Final = 25.0
 _WANDER: Final = 5
 
 
@@ -116,7 +116,7 @@ class Seating:
         ground = self.ground
         tiny = 1e-12 * float(priced.reduced_g.max(initial=0.0))
         limits = np.array([*thresholds_g, tiny])
-        wander = _WANDER if ground.grains() < _FINE_GRAINS else 0
+        wander = _WANDER if ground.grains() < FINE_GRAINS else 0
         REPAIR(
             steps, _MOST_OUT, wander, limits, seed,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,

@@ -1,10 +1,10 @@
 """The solver ladder: exact when no limit binds, else prices, repair, columns and a proof.
 
 1. Every job takes its cheapest place. If all fit, the plan is optimal: gap 0.
-2. Prices of the full resources are walked uphill; they bound every plan from below
-   (see `ascent`).
-3. Jobs are put in by price, largest first; ruin-and-recreate, led by the prices,
-   repairs the plan until the gap is small (see `kernels.repair`).
+2. Jobs settle under soft capacity; what they want too much of makes the prices of the
+   full resources, which bound every plan from below (see `ascent`).
+3. Jobs settle at these prices while capacity hardens (see `settling`); ruin-and-recreate,
+   led by the prices, repairs the plan until the gap is small (see `kernels.repair`).
 4. Column generation sharpens the prices where that was not enough: GLOP solves
    the relaxation over the best columns so far, the oracle adds what is cheaper,
    until nothing is (Dantzig, Wolfe 1960, doi:10.1287/opre.8.1.101). SCIP places
@@ -187,7 +187,9 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
     progress(search.best_g, search.bound_g)
     if not search.warm:
         search.build(_by_size(problem))
-    progress(search.best_g, search.bound_g)
+        progress(search.best_g, search.bound_g)
+        search.polish()
+        progress(search.best_g, search.bound_g)
     search.improve(progress)
     # The relaxation of many jobs costs more than it gains.
     most = _MOST_MASTER_JOBS if search.best is not None else _MOST_UNPLANNED_JOBS

@@ -23,6 +23,7 @@ from aicsched.place.kernels.seats import (
     TABLES,
     cheapest,
     draw,
+    holds,
     leave,
     read_only,
     seat,
@@ -54,18 +55,6 @@ def _drawn(regret: Array, state: NDArray[np.uint64]) -> int:
         if regret[other] > regret[job]:
             job = other
     return job
-
-
-def _holds(job: int, slot: int, facts: Indices, spots: Indices, span: Indices) -> bool:
-    """Tell whether a job holds a slot of its region."""
-    if slot < span[job, 0] or slot >= span[job, 1]:
-        return False
-    if facts[job, 3] == 0:
-        return True
-    for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
-        if spots[index] == slot:
-            return True
-    return False
 
 
 def _occupant(
@@ -100,7 +89,7 @@ def _occupant(
         for _step in range(draw(state, _DEPTH)):
             job = link[job, 1]
         head[place, begin] = link[job, 1]
-        fresh = _holds(job, slot, facts, spots, span)
+        fresh = holds(job, slot, facts, spots, span)
         for index in range(count):
             if out[index] == job:
                 fresh = False
@@ -145,7 +134,7 @@ def _ruin(
             column = costs + resource
             need = uses[job, column] - free[resource, place, slot]
             for index in range(count):
-                if region[out[index]] == place and _holds(out[index], slot, facts, spots, span):
+                if region[out[index]] == place and holds(out[index], slot, facts, spots, span):
                     need -= uses[out[index], column]
             tries = 0
             while need > 0 and count < most and tries < _TRIES:
@@ -381,6 +370,6 @@ REPAIR = Kernel(
     signature=f"float64(int64, int64, int64, {read_only('float64', 1)}, int64, {TABLES}, "
     f"{read_only('float64', 2)}, {read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, float64[::1])",
     work=_work,
-    helpers=(*SEAT_HELPERS, _drawn, _holds, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
+    helpers=(*SEAT_HELPERS, _drawn, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
     exact=False,
 )

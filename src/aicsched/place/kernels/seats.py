@@ -29,12 +29,17 @@ __all__ = [
     "TABLES",
     "cheapest",
     "draw",
+    "holds",
     "leave",
+    "pick",
     "priced_in",
     "read_only",
     "seat",
     "share",
+    "spent",
+    "take",
     "window",
+    "write",
 ]
 
 
@@ -131,12 +136,17 @@ def priced_in(
 
     The slots of a job in pieces are left at the front of `order`, which counts from `first`.
     """
+    if last - first < facts[job, 0]:
+        return np.inf, -1
+    _lay_costs(job, place, first, last, uses, rates, free, weight, cost)
+    return pick(job, first, last, facts, cost, order)
+
+
+def pick(job: int, first: int, last: int, facts: Indices, cost: Array, order: Indices) -> tuple[Any, int]:
+    """Return the least sum of `cost` that a job can have, as `priced_in` does."""
     length = facts[job, 0]
     best = np.inf
     chosen = -1
-    if last - first < length:
-        return best, chosen
-    _lay_costs(job, place, first, last, uses, rates, free, weight, cost)
     if facts[job, 3] == 1:
         count = 0
         for slot in range(last - first):
@@ -221,10 +231,26 @@ def seat(
     span: Indices,
 ) -> None:
     """Write a job's cheapest spots in a region down."""
+    if facts[job, 3] == 1:
+        priced_in(job, place, first, last, facts, uses, rates, free, weight, cost, order)
+    write(job, place, start, first, facts, order, region, spots, span)
+
+
+def write(
+    job: int,
+    place: int,
+    start: int,
+    first: int,
+    facts: Indices,
+    order: Indices,
+    region: Indices,
+    spots: Indices,
+    span: Indices,
+) -> None:
+    """Write down the spots that `pick` chose."""
     length = facts[job, 0]
     here = facts[job, 4]
     if facts[job, 3] == 1:
-        priced_in(job, place, first, last, facts, uses, rates, free, weight, cost, order)
         for rank in range(length):
             # Sorted by insertion: there are few, and numpy's sort would cost a copy.
             slot = first + order[rank]
@@ -239,6 +265,18 @@ def seat(
     region[job] = place
     span[job, 0] = spots[here]
     span[job, 1] = spots[here + length - 1] + 1
+
+
+def holds(job: int, slot: int, facts: Indices, spots: Indices, span: Indices) -> bool:
+    """Tell whether a job holds a slot of its region."""
+    if slot < span[job, 0] or slot >= span[job, 1]:
+        return False
+    if facts[job, 3] == 0:
+        return True
+    for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
+        if spots[index] == slot:
+            return True
+    return False
 
 
 def take(
@@ -321,9 +359,12 @@ SEAT_HELPERS = (
     part_smallest,
     _slot_cost,
     _lay_costs,
+    pick,
     priced_in,
     cheapest,
+    write,
     seat,
+    holds,
     take,
     leave,
     spent,
