@@ -45,7 +45,7 @@ def _workload(length_h: float | None = None) -> Workload:
     count = 30 if length_h is None else 1
     arrival = np.sort(rng.uniform(0, 70, count)) if length_h is None else np.array([3.3])
     length = rng.uniform(0.2, 9, count) if length_h is None else np.array([length_h])
-    vcpus = rng.integers(1, 4, count).astype(np.float64)
+    vcpus = np.asarray(rng.integers(1, 4, count), np.float64)
     trace = Trace(arrival_s=arrival * HOUR_S, length_s=length * HOUR_S, vcpus=vcpus)
     made = Workload.of(trace, Queues.parse("6x24"))
     if length_h is None:
