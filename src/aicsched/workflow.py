@@ -19,10 +19,9 @@ from aicsched.forecast import forecast_zones
 from aicsched.forecast.issue import newest_issue_s
 from aicsched.place.caps import cap_costs
 from aicsched.place.check import check
-from aicsched.place.check_measures import check_cvar
+from aicsched.place.hedge import RiskFacts, plan_hedged
 from aicsched.place.policies import make_policy
 from aicsched.place.problem import build_problem
-from aicsched.place.risk import cvar_g, scenario_grid, solve_cvar, totals_g
 from aicsched.place.solve import solve
 from aicsched.recycle.recommend import Recommendation, recommend
 from aicsched.slots import HOUR_S, SlotGrid, format_time
@@ -34,15 +33,16 @@ if TYPE_CHECKING:
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.job import Job
-    from aicsched.domain.placement import Placement, Proof
+    from aicsched.domain.placement import Placement
+    from aicsched.domain.service import Service
     from aicsched.domain.telemetry import Telemetry
+    from aicsched.place.joint.proven import ProvenPlan
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
 
 __all__ = [
     "BASELINES",
     "PlanRun",
-    "RiskFacts",
     "mean_delay_h",
     "plan_work",
     "realised_g",
@@ -51,34 +51,6 @@ __all__ = [
 ]
 
 BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
-SCENARIOS: Final = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskFacts:
-    """A plan's worst scenarios beside those of the plan of least expected grams.
-
-    Parameters
-    ----------
-    alpha : float
-        The best share of scenarios that does not count.
-    scenarios : int
-        How many the plan was made for.
-    proof : Proof
-        The plan's CVaR of total grams and the bound that no plan's undercuts [g].
-    expected_plan_g, expected_plan_cvar_g : float
-        What the plan of least expected grams emits as expected, and its CVaR [g].
-    fresh_cvar_g, expected_plan_fresh_cvar_g : float
-        CVaR of both in as many scenarios again, which neither plan has seen [g].
-    """
-
-    alpha: float
-    scenarios: int
-    proof: Proof
-    expected_plan_g: float
-    expected_plan_cvar_g: float
-    fresh_cvar_g: float
-    expected_plan_fresh_cvar_g: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +86,9 @@ class PlanRun:
         What a reader must know.
     risk : RiskFacts, optional
         Where the plan was made for bad scenarios: what they are, and the proof.
+    joint : ProvenPlan, optional
+        Where services were given: their plan, which leaves the room that `problem` and `placement` are
+        planned in, and the proof that each loss is survivable.
     """
 
     at_s: int
@@ -129,6 +104,7 @@ class PlanRun:
     realised_g: Mapping[str, float]
     notes: tuple[str, ...] = ()
     risk: RiskFacts | None = None
+    joint: ProvenPlan | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -252,32 +228,14 @@ def _traced(problem: Problem, gap_share: float, seed: int) -> Placement:
     return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
 
 
-def _hedged(
-    problem: Problem,
-    fleet: Fleet,
-    jobs: Sequence[Job],
-    forecasts: Mapping[str, Forecast],
-    alpha: float,
-    gap_share: float,
-    seed: int,
-) -> tuple[Placement, RiskFacts]:
-    """Plan for the worst scenarios, and weigh that plan by scenarios it has not seen."""
-    drawn = scenario_grid(fleet, forecasts, problem.slots, count=2 * SCENARIOS, seed=seed)
-    seen, fresh = drawn[:SCENARIOS], drawn[SCENARIOS:]
-    plan = solve_cvar(problem, seen, alpha=alpha, gap=gap_share, seed=seed)
-    at = {region.grid_zone: row for row, region in enumerate(fleet.regions)}
-    curves = [{zone: item[row].tolist() for zone, row in at.items()} for item in seen]
-    check_cvar(jobs, fleet, plan.placement, plan.proof, curves, alpha=alpha)
-    both = [cvar_g(totals_g(problem, one, fresh), alpha=alpha) for one in (plan.placement, plan.expected)]
-    return plan.placement, RiskFacts(
-        alpha=alpha,
-        scenarios=SCENARIOS,
-        proof=plan.proof,
-        expected_plan_g=plan.expected.total_g,
-        expected_plan_cvar_g=plan.expected_cvar_g,
-        fresh_cvar_g=both[0],
-        expected_plan_fresh_cvar_g=both[1],
-    )
+def _refuse_both(services: Sequence[Service], gives_way: str, cvar_alpha: float | None) -> None:
+    """Refuse what one plan can't be asked for at once."""
+    if services and cvar_alpha is not None:
+        msg = "services beside the jobs and a plan for bad scenarios can't be had in one plan"
+        raise InputError(msg, hint="leave out --services or --risk cvar (services or cvar_alpha)")
+    if not services and gives_way != "suspendable":
+        msg = f"gives_way is '{gives_way}', but there are no services that jobs could give way to"
+        raise InputError(msg, hint="add --services FILE, or leave out --gives-way", value=gives_way)
 
 
 def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
@@ -285,6 +243,8 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     fleet: Fleet,
     jobs: Sequence[Job],
     *,
+    services: Sequence[Service] = (),
+    gives_way: str = "suspendable",
     at_s: int | None = None,
     horizon_h: float = 96,
     model: str = "auto",
@@ -303,6 +263,11 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         Where work can run.
     jobs : sequence of Job
         The queue.
+    services : sequence of Service, optional
+        Always-on work, planned together with the jobs so that it outlives the loss of any one failure
+        group (see `aicsched.place.joint`); not together with `cvar_alpha`.
+    gives_way : {"suspendable", "all", "none"}
+        Which jobs may sit in the services' reserve, and are stopped when a loss needs it.
     at_s : int, optional
         The planning time, seconds since the epoch; by default the end of the known intensities.
     horizon_h : float
@@ -327,9 +292,10 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     Raises
     ------
     AicschedError
-        Any input that can't be used, a forecast that can't be made, or jobs that
+        Any input that can't be used, a forecast that can't be made, or jobs or services that
         can't be placed, each with its reason.
     """
+    _refuse_both(services, gives_way, cvar_alpha)
     progress("read signals")
     series = _read_zones(carbon, fleet)
     slots, notes = _planning_grid(series, at_s, horizon_h)
@@ -339,15 +305,24 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     progress("place")
     queue = tuple(jobs)
     problem = build_problem(queue, fleet, forecasts, slots)
-    risk: RiskFacts | None = None
-    if cvar_alpha is None:
+    risk, joint, free = None, None, None
+    if services:
+        from aicsched.place.joint.proven import plan_beside  # noqa: PLC0415 - what most plans don't need
+
+        joint = plan_beside(
+            services, problem, queue, fleet, forecasts, gives_way=gives_way, gap=gap_share, seed=seed
+        )
+        problem, placement, free = joint.plan.batch_problem(), joint.plan.placement, joint.plan.free_vcpus()
+    elif cvar_alpha is None:
         placement = _traced(problem, gap_share, seed)
     else:
-        placement, risk = _hedged(problem, fleet, queue, forecasts, cvar_alpha, gap_share, seed)
+        placement, risk = plan_hedged(
+            problem, queue, fleet, forecasts, alpha=cvar_alpha, gap=gap_share, seed=seed
+        )
     baselines, unplaced = _baselines(problem)
     progress("check")
     for plan in (placement, *baselines.values()):
-        check(queue, fleet, forecasts, slots, plan)
+        check(queue, fleet, forecasts, slots, plan, free_vcpus=free)
     hindsight = {
         plan.policy: realised_g(plan, queue, fleet, series) for plan in (placement, *baselines.values())
     }
@@ -364,8 +339,9 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         baselines=baselines,
         unplaced=unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
-        notes=notes + flags + _risk_notes(risk),
+        notes=sum((known.notes() for known in (risk, joint) if known), notes + flags),
         risk=risk,
+        joint=joint,
     )
 
 
@@ -392,31 +368,6 @@ def _cap_facts(run: PlanRun) -> list[dict[str, object]]:
     ]
 
 
-def _risk_notes(risk: RiskFacts | None) -> tuple[str, ...]:
-    if risk is None:
-        return ()
-    words = f"the plan is made for {risk.proof.measure} of {risk.scenarios} scenarios"
-    return (f"{words}; its distance from optimal speaks of expected grams, which it gives up some of",)
-
-
-def _risk_facts(risk: RiskFacts | None) -> dict[str, object] | None:
-    if risk is None:
-        return None
-    return {
-        "measure": risk.proof.measure,
-        "scenarios": risk.scenarios,
-        "cvar_g": risk.proof.value,
-        "lower_bound_g": risk.proof.lower_bound,
-        "gap": risk.proof.gap if risk.proof.gap < float("inf") else None,
-        "fresh_cvar_g": risk.fresh_cvar_g,
-        "expected_plan": {
-            "total_g": risk.expected_plan_g,
-            "cvar_g": risk.expected_plan_cvar_g,
-            "fresh_cvar_g": risk.expected_plan_fresh_cvar_g,
-        },
-    }
-
-
 def summary(run: PlanRun) -> dict[str, Any]:
     """Return the facts of a plan as plain values.
 
@@ -432,8 +383,9 @@ def summary(run: PlanRun) -> dict[str, Any]:
         (per policy ``total_g``, ``saved_share`` against no_wait, ``realised_g``,
         ``mean_delay_h``), ``caps`` (per region ``worth_g`` and ``g_per_more_vcpu`` of its limit,
         ``binding_slots``, ``fullest_slots``), ``risk`` (None, or CVaR, bound and gap of a plan made for
-        bad scenarios, in fresh scenarios too, beside the plan of least expected grams) and what the
-        plan was made from.
+        bad scenarios, in fresh scenarios too, beside the plan of least expected grams), ``services``
+        (None, or their plan together with the jobs and the proof that each loss is survivable) and what
+        the plan was made from.
     """
     proof = run.placement.certificate
     no_wait = run.baselines.get("no_wait", run.placement)
@@ -457,7 +409,8 @@ def summary(run: PlanRun) -> dict[str, Any]:
         "checked": True,
         "policies": {name: _policy_facts(run, plan, no_wait.total_g) for name, plan in plans.items()},
         "caps": _cap_facts(run),
-        "risk": _risk_facts(run.risk),
+        "risk": run.risk and run.risk.facts(),
+        "services": run.joint and run.joint.facts(),
         "unplaced": dict(run.unplaced),
         "notes": list(run.notes),
     }

@@ -265,3 +265,52 @@ def test_risks_that_nobody_knows_are_refused(run: Run) -> None:
     code, _, err = run("plan", "--risk", "cvr")
     assert code != 0
     assert "--risk is 'cvr'" in err
+
+
+# ---------------------------------------------------------------- with services
+@pytest.fixture
+def with_services(files: Path, tmp_path: Path) -> list[str]:
+    names = [region["name"] for region in json.loads((files / "fleet.json").read_text())["regions"]]
+    lines = [f"s{index},{40 + 10 * index},{names[index % 3]}" for index in range(9)]
+    (tmp_path / "services.csv").write_text("\n".join(["service_id,vcpus,home_region", *lines]) + "\n")
+    jobs = (files / "jobs.csv").read_text().splitlines()
+    (tmp_path / "few.csv").write_text("\n".join(jobs[:30]) + "\n")
+    arguments = plan_arguments(files, "--services", str(tmp_path / "services.csv"), "--horizon", "48")
+    arguments[arguments.index(str(files / "jobs.csv"))] = str(tmp_path / "few.csv")
+    return arguments
+
+
+def test_services_are_planned_with_the_jobs_and_proven(run: Run, with_services: list[str]) -> None:
+    code, out, err = run(*with_services, "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    found = facts["services"]
+    assert found["services"] == 9
+    assert found["survives_every_loss"] is True
+    assert found["proof"]["losses"] == 3 * 48
+    assert found["proof"]["served"] == 3 * 48 * 9
+    assert found["firm_jobs"] + found["proof"]["yielding_jobs"] == 29
+    assert found["gap"] < 0.01
+    assert found["objective_g"] == pytest.approx(found["services_g"] + facts["objective_g"])
+    assert sum(found["reserved_vcpus"].values()) > sum(40 + 10 * index for index in range(9))
+    assert json.loads(Path(facts["files"]["plan"]).read_text())["services"] == found
+    assert "9 services outlive each of 144 losses" in Path(facts["files"]["report"]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--gives-way", "some"), "suspendable, all, none"),
+        (("--risk", "cvar"), "leave out --services or --risk cvar"),
+    ],
+)
+def test_what_services_do_not_go_with_is_refused(
+    run: Run, with_services: list[str], more: tuple[str, ...], words: str
+) -> None:
+    code, out, err = run(*with_services, *more)
+    assert (code, out, words in " ".join(err.split())) == (2, "", True)
+
+
+def test_jobs_give_way_to_services_only(run: Run, files: Path) -> None:
+    code, _, err = run(*plan_arguments(files, "--gives-way", "none"))
+    assert (code, "add --services FILE" in err) == (2, True)

@@ -15,6 +15,7 @@ from aicsched.cli.options import (
     FleetFile,
     Kind,
     Model,
+    Services,
     TimeZone,
     Unit,
     open_carbon,
@@ -44,10 +45,6 @@ _SYNTHETIC = "[yellow]synthetic data: parts of the input are the embedded sample
 app = typer.Typer(help=HELP, no_args_is_help=True)
 
 TelemetryFile = Annotated[str | None, typer.Option("--telemetry", help="Node telemetry, CSV or parquet.")]
-Services = Annotated[
-    Path | None,
-    typer.Option("--services", help="Always-on services, CSV or JSON (see `aicsched schema services`)."),
-]
 Level = Annotated[
     float, typer.Option("--level", metavar="SHARE", min=0.5, max=1, help="Quantile of demand that must fit.")
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "Kind",
     "Lag",
     "Model",
+    "Services",
     "TimeZone",
     "Unit",
     "open_carbon",
@@ -74,6 +75,10 @@ Mix = Annotated[
 ]
 FleetFile = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet, JSON or CSV (see `aicsched schema fleet`).")
+]
+Services = Annotated[
+    Path | None,
+    typer.Option("--services", help="Always-on services, CSV or JSON (see `aicsched schema services`)."),
 ]
 At = Annotated[
     str | None, typer.Option("--at", metavar="ISO", help="Planning time with offset, e.g. 2021-07-01T00:00Z.")

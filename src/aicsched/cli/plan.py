@@ -16,6 +16,7 @@ from aicsched.cli.options import (
     Kind,
     Lag,
     Model,
+    Services,
     TimeZone,
     Unit,
     open_carbon,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.job import Job
+    from aicsched.domain.service import Service
     from aicsched.workflow import PlanRun
 
 __all__ = ["plan", "print_plan"]
@@ -40,6 +42,11 @@ def plan(
         Path | None,
         typer.Option("--jobs", help="The queue, CSV, JSON or parquet (see `aicsched schema jobs`)."),
     ] = None,
+    services: Services = None,
+    gives_way: Annotated[
+        str,
+        typer.Option("--gives-way", help="Jobs that may sit in the reserve: suspendable, all or none."),
+    ] = "suspendable",
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -85,9 +92,9 @@ def plan(
         queue = _queue(jobs, sites)
         check_jobs(queue, sites)
         run = plan_work(
-            source, sites, queue, at_s=at_s, horizon_h=settings.horizon_h, model=settings.model,
-            gap_share=settings.gap_share, seed=settings.seed,
-            cvar_alpha=alpha if risk == "cvar" else None, progress=progress,
+            source, sites, queue, services=_services(services), gives_way=gives_way, at_s=at_s,
+            horizon_h=settings.horizon_h, model=settings.model, gap_share=settings.gap_share,
+            seed=settings.seed, cvar_alpha=alpha if risk == "cvar" else None, progress=progress,
         )  # fmt: skip
         progress("write")
         files = save_plan(run, folder)
@@ -97,6 +104,14 @@ def plan(
     print_plan(run)
     for name, path in files.items():
         console().print(f"{name:>9}  {path}")
+
+
+def _services(path: Path | None) -> tuple[Service, ...]:
+    if path is None:
+        return ()
+    from aicsched.fleet.services_file import read_services
+
+    return read_services(path)
 
 
 def _queue(path: Path | None, fleet: Fleet) -> tuple[Job, ...]:
