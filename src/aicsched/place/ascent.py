@@ -168,7 +168,6 @@ def balance(
     seed: int,
     *,
     steps: int,
-    start: Choice | None = None,
     seen: Callable[[Answer], bool] = lambda _answer: False,
 ) -> NDArray[np.float64]:
     """Let prices follow what jobs that settle under soft capacity want too much of.
@@ -187,8 +186,6 @@ def balance(
         Of the turns.
     steps : int
         At most.
-    start : Choice, optional
-        Where jobs sit at first; region -1 for those that are out.
     seen : callable, optional
         Told each bound and its prices; true stops the walk.
 
@@ -198,7 +195,7 @@ def balance(
         The prices of the best bound [g].
     """
     priced = oracle.price(prices_g)
-    settling = Settling(oracle.ground, float(priced.reduced_g.sum()), seed, start)
+    settling = Settling(oracle.ground, float(priced.reduced_g.sum()), seed)
     most_g = _MOST_CHANGE * settling.level_g[:, None, None]
     best_g, best = priced.bound_g, prices_g
     softest = _WARM_SOFTNESS if prices_g.any() else _SOFTNESS

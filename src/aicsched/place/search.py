@@ -45,7 +45,6 @@ _CHUNKS: Final = 20
 # unless they are large.
 _BOLD: Final = 0.1
 _COARSE_BOLD: Final = 1.0
-_WARM_STEPS: Final = 6
 _WARM_SHARE: Final = 0.2
 _WARM_BOLD: Final = 0.6
 _TRIES: Final = 10
@@ -130,7 +129,7 @@ class Search:
     def ascend(self) -> None:
         """Raise the bound."""
         if self.warm:
-            balance(self.oracle, self.prices_g, self.seed, steps=_WARM_STEPS, start=self.best, seen=self.see)
+            balance(self.oracle, self.prices_g, self.seed, steps=_LATER_STEPS, seen=self.see)
             return
         if count_columns(self.problem) <= _TINY_COLUMNS:
             climb(self.oracle, self.prices_g, steps=_TINY_STEPS, seen=self.see)
@@ -235,7 +234,10 @@ def warm(search: Search, start: Placement) -> None:
     prices_g = _kept_prices(problem, start)
     search.bound(prices_g)
     priced = search.oracle.price(prices_g)
-    search.warm = complete(search, _kept(problem, start), priced)
+    seating, left = settle(search.ground, priced, search.seed, _kept(problem, start))
+    if not len(left):
+        search.offer(seating.choice())
+    search.warm = not len(left) or complete(search, seating.choice(), priced)
 
 
 def complete(search: Search, choice: Choice, priced: Priced) -> bool:

@@ -26,8 +26,8 @@ __all__ = ["Settling", "settle"]
 
 # How much the price rises, as a multiple of the level of prices, where twice the capacity is wanted.
 _STIFFNESSES: Final = tuple(np.geomspace(0.1, 100.0, 8).tolist())
-# Once there is a plan, only the last of them.
-_STIFF: Final = _STIFFNESSES[-3:]
+# From an earlier plan.
+_STIFF: Final = (0.3, 1.0, 10.0, 100.0)
 # Part of a job's own use that it counts as if it were there already.
 _SHARE: Final = 0.25
 # Most by which room that is left makes a slot cheaper than its price, as a multiple of the level.

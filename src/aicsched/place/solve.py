@@ -183,13 +183,14 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
         if not left_out:
             search.offer(choice)
     progress(search.best_g, search.bound_g)
-    search.ascend()
-    progress(search.best_g, search.bound_g)
-    if not search.warm:
+    if not search.done():
+        search.ascend()
+        progress(search.best_g, search.bound_g)
+    if not search.done():
         search.build(_by_size(problem))
         progress(search.best_g, search.bound_g)
-        search.polish()
-        progress(search.best_g, search.bound_g)
+    search.polish()
+    progress(search.best_g, search.bound_g)
     search.improve(progress)
     # The relaxation of many jobs costs more than it gains.
     most = _MOST_MASTER_JOBS if search.best is not None else _MOST_UNPLANNED_JOBS
@@ -261,9 +262,7 @@ def solve(  # noqa: PLR0913 - one keyword per limit of the search
     """
     search = Search(problem, gap=gap, seed=seed, effort=effort, cpu_s=cpu_s)
     search.name_clash = name_clash
-    _, choice, _ = search.oracle.bound(np.zeros(problem.capacity.shape))
-    search.bound(np.zeros(problem.capacity.shape))
-    search.offer(choice)
+    search.offer(search.bound(np.zeros(problem.capacity.shape)))
     if search.best is None:
         if start is not None:
             warm(search, start)
