@@ -45,7 +45,7 @@ _FULL = (
 _SMOKE = ((150, 3, 48, 6, 8, 0.05, True),)
 # Jobs, regions, hours, largest job, how many times our CPU seconds each rival gets, and whether HiGHS and
 # SCIP are asked, too.
-_LUMPS = ((100, 5, 48, 64, 3.0, False), (400, 5, 96, 64, 10.0, True))
+_LUMPS = ((100, 5, 48, 64, 1.0, False), (400, 5, 96, 64, 10.0, True))
 _SMOKE_LUMPS = ((20, 2, 24, 8, 1.0, True),)
 
 
