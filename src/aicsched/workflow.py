@@ -219,11 +219,11 @@ def _baselines(problem: Problem) -> tuple[dict[str, Placement], dict[str, str]]:
     return plans, unplaced
 
 
-def _traced(problem: Problem, gap_share: float, seed: int) -> Placement:
-    """Solve, and keep what each stage had reached."""
+def _traced(problem: Problem, rivals: Sequence[Placement], gap: float, seed: int) -> Placement:
+    """Solve no worse than any rival, and keep what each stage had reached."""
     trace: list[tuple[float, float]] = []
     plan = solve(
-        problem, gap=gap_share, seed=seed, progress=lambda best_g, bound_g: trace.append((best_g, bound_g))
+        problem, gap=gap, seed=seed, rivals=rivals, progress=lambda best, bound: trace.append((best, bound))
     )
     return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
 
@@ -312,14 +312,16 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         joint = plan_beside(
             services, problem, queue, fleet, forecasts, gives_way=gives_way, gap=gap_share, seed=seed
         )
-        problem, placement, free = joint.plan.batch_problem(), joint.plan.placement, joint.plan.free_vcpus()
+        problem, free = joint.plan.batch_problem(), joint.plan.free_vcpus()
+    baselines, unplaced = _baselines(problem)
+    if joint is not None:
+        placement = joint.plan.placement
     elif cvar_alpha is None:
-        placement = _traced(problem, gap_share, seed)
+        placement = _traced(problem, tuple(baselines.values()), gap_share, seed)
     else:
         placement, risk = plan_hedged(
             problem, queue, fleet, forecasts, alpha=cvar_alpha, gap=gap_share, seed=seed
         )
-    baselines, unplaced = _baselines(problem)
     progress("check")
     for plan in (placement, *baselines.values()):
         check(queue, fleet, forecasts, slots, plan, free_vcpus=free)

@@ -128,6 +128,18 @@ def test_equal_input_gives_an_equal_plan() -> None:
     assert solve(problem, seed=1) == solve(problem, seed=1)
 
 
+def test_a_plan_is_no_worse_than_a_rival_at_hand() -> None:
+    problem = build_problem(crowd(), fleet(24.0, 24.0), CURVES, GRID)
+    rival = solve(problem, gap=0.001)
+    alone = solve(problem, gap=0.5)
+    assert alone.total_g > rival.total_g
+    plan = solve(problem, gap=0.5, rivals=(make_policy("no_wait").plan(problem), rival))
+    assert plan.total_g <= rival.total_g
+    tighter = replace(problem, last=np.minimum(problem.last, problem.first + problem.n_slots))
+    with pytest.raises(InputError, match="no plan of this problem"):
+        solve(tighter, rivals=(rival,))
+
+
 def test_without_limits_each_job_takes_its_best_place_proven() -> None:
     jobs, sites = crowd(12), fleet(99.0, 99.0)
     plan = solve(build_problem(jobs, sites, CURVES, GRID))

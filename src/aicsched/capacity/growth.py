@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from aicsched.errors import InputError, TooLittleHistory
 from aicsched.slots import DAY_S
@@ -255,6 +254,8 @@ def fit_growth(
     >>> made.per_day[1], round(made.exhausted_in_days[1], 6)
     (2.0, 23.0)
     """
+    from scipy.special import ndtri, stdtrit  # noqa: PLC0415 - importing scipy takes 0.4 s
+
     known, day = _checked(daily, limit, kind)
     compound = kind == "compound"
     y: Floats = np.log(known) if compound else known

@@ -95,6 +95,14 @@ class Search:
         if total_g < self.best_g and feasible(self.problem, choice):
             self.best, self.best_g = choice, total_g
 
+    def offer_plan(self, plan: Placement) -> None:
+        """Keep a plan of this very problem when it is better; refuse one of another."""
+        choice = _kept(self.problem, plan)
+        if plan.slots != self.problem.slots or (choice.region < 0).any():
+            msg = f"a rival (policy '{plan.policy}') is no plan of this problem: jobs or windows differ"
+            raise InputError(msg, hint="give rivals that were made from the same problem", value=plan.policy)
+        self.offer(choice)
+
     def see(self, answer: Answer) -> bool:
         """Keep a bound and its answer; tell whether the search may end."""
         bound_g, prices_g, choice = answer

@@ -11,9 +11,10 @@
    the few jobs that the relaxation splits, and repair goes on from there.
 5. CP-SAT closes what gap is left of a small problem.
 
-Where the queue is short, the best greedy plan stands by throughout, so no plan is worse
-than a baseline. All limits are counts, never seconds: equal input gives an equal plan.
-A limit in CPU seconds can be set on top.
+Where the queue is short, the best greedy plan stands by throughout, or the best of the
+plans that the caller has at hand, so no plan is worse than a baseline. All limits are
+counts, never seconds: equal input gives an equal plan. A limit in CPU seconds can be set
+on top.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from aicsched.place.search import Search, warm
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -174,14 +175,20 @@ def _exactly(search: Search) -> None:
     search.bound_g = max(search.bound_g, min(exact.bound_g, search.best_g))
 
 
+def _offer_rivals(search: Search, rivals: Sequence[Placement]) -> None:
+    """Keep the best of the plans at hand; without one, the best greedy plan of a short queue."""
+    for rival in rivals:
+        search.offer_plan(rival)
+    if search.best is None and len(search.problem.job_ids) <= _MOST_GREEDY_JOBS:
+        for name in GREEDY:
+            choice, left_out = greedy_choice(search.problem, name)
+            if not left_out:
+                search.offer(choice)
+
+
 def _search_with_limits(search: Search, progress: Callable[[float, float], None]) -> None:
     problem = search.problem
-    few = len(problem.job_ids) <= _MOST_GREEDY_JOBS
     search.method = "prices and repair"
-    for name in GREEDY if few and search.best is None else ():
-        choice, left_out = greedy_choice(problem, name)
-        if not left_out:
-            search.offer(choice)
     progress(search.best_g, search.bound_g)
     if not search.done():
         search.ascend()
@@ -222,6 +229,7 @@ def solve(  # noqa: PLR0913 - one keyword per limit of the search
     effort: float = 1.0,
     cpu_s: float = float("inf"),
     start: Placement | None = None,
+    rivals: Sequence[Placement] = (),
     name_clash: bool = True,
     progress: Callable[[float, float], None] = lambda _best_g, _bound_g: None,
 ) -> Placement:
@@ -243,6 +251,9 @@ def solve(  # noqa: PLR0913 - one keyword per limit of the search
     start : Placement, optional
         An earlier plan of a similar problem: jobs that are still there start from where
         they stood, and its prices lead.
+    rivals : sequence of Placement
+        Plans of this problem that are at hand already: the result is no worse than any of them. Without
+        them, greedy ones are made of a short queue.
     name_clash : bool
         Whether jobs and limits that clash are searched for where the queue does not fit, which can take
         longer than the plan.
@@ -258,6 +269,8 @@ def solve(  # noqa: PLR0913 - one keyword per limit of the search
     ------
     Infeasible
         The queue does not fit: proven, or no plan was found.
+    InputError
+        A plan to start from is on another grid of slots, or a rival is no plan of this problem.
 
     """
     search = Search(problem, gap=gap, seed=seed, effort=effort, cpu_s=cpu_s)
@@ -266,6 +279,7 @@ def solve(  # noqa: PLR0913 - one keyword per limit of the search
     if search.best is None:
         if start is not None:
             warm(search, start)
+        _offer_rivals(search, rivals)
         _search_with_limits(search, progress)
     if search.best is None:
         raise _unplanned(search)
