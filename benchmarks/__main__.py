@@ -26,6 +26,7 @@ REGISTRY = {
     "nodes": "benchmarks.nodes",
     "reassign": "benchmarks.reassign",
     "failover": "benchmarks.failover",
+    "joint": "benchmarks.joint",
     "simulate": "benchmarks.simulate",
     "online": "benchmarks.online",
     "extender": "benchmarks.extender_latency",
