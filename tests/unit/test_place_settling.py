@@ -16,6 +16,7 @@ from aicsched.place.pricing import Oracle
 from aicsched.place.problem import Problem, build_problem
 from aicsched.place.seating import Seating
 from aicsched.place.settling import Settling, settle
+from aicsched.place.solve import solve
 from aicsched.slots import HOUR_S, SlotGrid
 from tests.place_kit import CURVES, GRID, crowd, fleet, job
 
@@ -188,3 +189,10 @@ def test_equal_seeds_settle_equally_and_a_start_is_kept_to() -> None:
     assert not len(left)
     assert (later.region == first.region).mean() > 0.8
     assert costs_g(problem, later.choice()).sum() <= 1.01 * costs_g(problem, start).sum()
+
+
+def test_a_long_queue_has_a_plan_even_when_the_time_is_up_at_once() -> None:
+    problem = wide(3500)
+    plan = solve(problem, gap=0.0, cpu_s=0.0)
+    assert len(plan.assignments) == 3500
+    assert 0.0 < plan.certificate.lower_bound_g <= plan.total_g

@@ -193,7 +193,8 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
     if not search.done():
         search.ascend()
         progress(search.best_g, search.bound_g)
-    if not search.done():
+    # However late it is, there shall be a plan.
+    if search.best is None or not search.done():
         search.build(_by_size(problem))
         progress(search.best_g, search.bound_g)
     search.polish()
