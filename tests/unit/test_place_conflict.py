@@ -165,5 +165,7 @@ def test_a_search_that_found_nothing_names_a_clash_or_claims_none(monkeypatch: p
         solve(build_problem(jobs, fleet(3.0), CURVES, GRID))
     with pytest.raises(Infeasible, match="no plan was found"):
         solve(build_problem(jobs, fleet(3.0), CURVES, GRID), cpu_s=0.0)
+    # What does fit, but not by any greedy policy.
+    monkeypatch.setattr(solve_module, "_MOST_GREEDY_JOBS", 0)
     with pytest.raises(Infeasible, match="no plan was found"):
         solve(build_problem(crowd(), fleet(24.0, 24.0), CURVES, GRID))
