@@ -251,6 +251,8 @@ def telemetry(**change: object) -> Telemetry:
 def test_unknown_telemetry_stays_unknown() -> None:
     made = telemetry(cpu_share=np.array([[0.1, math.nan, 0.3, 0.4]]))
     assert np.isnan(made.cpu_share[0, 1])
+    assert made.power_w is None
+    assert np.isnan(telemetry(power_w=np.full((1, 4), math.nan)).power_w).all()
 
 
 @pytest.mark.parametrize(
@@ -259,6 +261,10 @@ def test_unknown_telemetry_stays_unknown() -> None:
         {"cpu_share": np.full((1, 4), 1.1)},
         {"network_mb": np.full((1, 4), -1.0)},
         {"memory_share": np.ones((2, 4))},
+        {"ready_share": np.full((1, 4), 1.1)},
+        {"restarts": np.full((1, 4), -1.0)},
+        {"power_w": np.full((1, 4), math.inf)},
+        {"io_stall_share": np.ones((1, 3))},
     ],
 )
 def test_telemetry_refuses_what_can_not_be(change: dict[str, object]) -> None:

@@ -186,7 +186,7 @@ def test_every_name_the_issue_promises_has_a_schema() -> None:
     "schema", [JOBS, REGIONS, NODES, BACKENDS, TELEMETRY, CARBON], ids=lambda item: item.name
 )
 def test_numbers_have_their_unit_in_the_name(schema: Schema) -> None:
-    plain = {"pue", "vcpus", "gpus", "power_w_per_vcpu", "embodied_g_per_vcpu_h"}
+    plain = {"pue", "vcpus", "gpus", "power_w_per_vcpu", "embodied_g_per_vcpu_h", "restarts"}
     for column in schema.columns:
         if column.type == "number":
             assert column.name in plain or column.name.endswith(tuple(SUFFIXES)), column.name

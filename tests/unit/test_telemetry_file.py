@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from aicsched.domain.telemetry import OPTIONAL
 from aicsched.errors import AicschedError, InputError, SignalInvalid, SlotError, UnitError
 from aicsched.signals.telemetry_file import read_telemetry
 from aicsched.slots import SlotGrid, parse_time
@@ -45,6 +46,16 @@ def test_columns_that_are_optional_may_be_absent(tmp_path: Path) -> None:
     got = read_telemetry(file(tmp_path, "a,2021-01-01T00:00Z,0.1", head="node,time,cpu_share\n"))
     assert np.isnan(got.network_mb).all()
     assert np.isnan(got.memory_share).all()
+
+
+def test_what_a_source_does_not_have_is_none_and_what_it_does_not_know_is_nan(tmp_path: Path) -> None:
+    head = f"node,time,cpu_share,{','.join(OPTIONAL)}\n"
+    rows = ("a,2021-01-01T00:00Z,0.1,1,0.2,0.3,0.4,500,0.6,7,800", "a,2021-01-01T01:00Z,0.1,,,,,,,,")
+    full = read_telemetry(file(tmp_path, *rows, head=head))
+    assert [getattr(full, name)[0, 0] for name in OPTIONAL] == [1, 0.2, 0.3, 0.4, 500, 0.6, 7, 800]
+    assert all(np.isnan(getattr(full, name)[0, 1]) for name in OPTIONAL)
+    bare = read_telemetry(file(tmp_path, "a,2021-01-01T00:00Z,0.1", head="node,time,cpu_share\n"))
+    assert all(getattr(bare, name) is None for name in OPTIONAL)
 
 
 def test_parquet_is_the_same(tmp_path: Path) -> None:

@@ -67,5 +67,43 @@ TELEMETRY: Final = Schema(
             name="network_mb", type="number", doc="megabytes received and sent in the slot", example="120"
         ),
         Column(name="memory_share", type="number", doc="memory in use in [0, 1]", example="0.61"),
+        Column(name="disk_mb", type="number", doc="megabytes read and written in the slot", example="840"),
+        Column(
+            name="cpu_stall_share",
+            type="number",
+            doc="share of the slot in which some task waited for CPU (PSI, some) in [0, 1]",
+            example="0.02",
+        ),
+        Column(
+            name="memory_stall_share",
+            type="number",
+            doc="share of the slot in which some task waited for memory in [0, 1]",
+            example="0",
+        ),
+        Column(
+            name="io_stall_share",
+            type="number",
+            doc="share of the slot in which some task waited for I/O in [0, 1]",
+            example="0.01",
+        ),
+        Column(
+            name="latency_p99_ms",
+            type="number",
+            doc="99th percentile of response times [ms]",
+            example="84",
+        ),
+        Column(
+            name="ready_share",
+            type="number",
+            doc="share of the slot in which the node was ready in [0, 1]",
+            example="1",
+        ),
+        Column(
+            name="restarts",
+            type="number",
+            doc="containers on the node that started anew in the slot",
+            example="0",
+        ),
+        Column(name="power_w", type="number", doc="mean measured power [W]", example="212.5"),
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from aicsched.domain.columns import epoch_seconds, numbers, read_columns, texts
 from aicsched.domain.schema import refuse_columns
 from aicsched.domain.signal_schemas import TELEMETRY
-from aicsched.domain.telemetry import Telemetry
+from aicsched.domain.telemetry import OPTIONAL, Telemetry
 from aicsched.errors import InputError, SlotError
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 
@@ -33,12 +33,13 @@ def read_telemetry(path: str | Path) -> Telemetry:
     ----------
     path : str or Path
         CSV or parquet with the columns ``node``, ``time``, ``cpu_share`` and
-        optionally ``network_mb`` and ``memory_share``.
+        optionally the others of ``aicsched schema telemetry``.
 
     Returns
     -------
     Telemetry
-        On one grid for all nodes; NaN where a row or a cell is missing.
+        On one grid for all nodes; NaN where a row or a cell is missing, and of what is optional
+        in `Telemetry`, None where the file has no such column.
 
     Raises
     ------
@@ -68,6 +69,7 @@ def read_telemetry(path: str | Path) -> Telemetry:
             made[row, column] = numbers(values, where=f"'{file.name}' column '{name}'")
         return made
 
+    more: dict[str, Any] = {name: laid(name) for name in OPTIONAL if name in columns}
     return Telemetry(
         nodes=nodes,
         slots=grid,
@@ -75,6 +77,7 @@ def read_telemetry(path: str | Path) -> Telemetry:
         network_mb=laid("network_mb"),
         memory_share=laid("memory_share"),
         source=f"file:{file.name}",
+        **more,
     )
 
 
