@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from aicsched.domain.carbon import CarbonSeries, IntensityKind
+from aicsched.domain.source_mix import SourceMix
 from aicsched.errors import InputError
 from aicsched.forecast.base import DAY_S, Covariates, prepare
 from aicsched.forecast.kernels import BOOST
-from aicsched.forecast.mix import SourceMix, read_mix
+from aicsched.forecast.mix import read_mix
 from aicsched.forecast.models.auto import AutoForecaster
 from aicsched.forecast.models.blend import LogBlend
 from aicsched.forecast.models.corrector import Corrector

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from aicsched.domain.readings import Readings
     from aicsched.slots import SlotGrid
 
-__all__ = ["MAX_INTENSITY_G_PER_KWH", "CarbonSeries", "IntensityKind", "Quality", "frozen_array"]
+__all__ = [
+    "MAX_INTENSITY_G_PER_KWH",
+    "CarbonSeries",
+    "EmissionScope",
+    "IntensityKind",
+    "Quality",
+    "frozen_array",
+]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 # Lignite in an old plant emits about 1,700 g/kWh over its life cycle (IPCC AR5 WG3, annex III);
@@ -32,6 +39,15 @@ class IntensityKind(StrEnum):
     """All emissions of the zone over all its energy: for reports (SCI)."""
     MARGINAL = "marginal"
     """Emissions of the next kilowatt-hour: for the effect of a change."""
+
+
+class EmissionScope(StrEnum):
+    """What an emission factor counts; a series has one of the two."""
+
+    LIFECYCLE = "lifecycle"
+    """Plant, fuel supply and burning."""
+    DIRECT = "direct"
+    """What is burned in the plant only."""
 
 
 class Quality(IntEnum):

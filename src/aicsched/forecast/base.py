@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.forecast import PastErrors
-    from aicsched.forecast.mix import SourceMix
+    from aicsched.domain.source_mix import SourceMix
     from aicsched.forecast.weather import WeatherVintages
 
 __all__ = [

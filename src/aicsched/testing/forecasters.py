@@ -11,10 +11,10 @@ import numpy as np
 
 from aicsched.domain.carbon import CarbonSeries, IntensityKind
 from aicsched.domain.forecast import Forecast
+from aicsched.domain.source_mix import SourceMix
 from aicsched.errors import AicschedError, NotFitted
 from aicsched.forecast.base import DAY_S, LEVELS, Covariates
 from aicsched.forecast.metrics import coverage_share, mean_width
-from aicsched.forecast.mix import SourceMix
 from aicsched.forecast.weather import WeatherVintages
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 from aicsched.testing.examples import EXAMPLE_START_S, require

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aicsched.domain.source_mix import SourceMix
     from aicsched.forecast.base import History
-    from aicsched.forecast.mix import SourceMix
     from aicsched.forecast.weather import WeatherVintages
 
     Array = NDArray[np.float64]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from aicsched.domain.carbon import frozen_array
+from aicsched.footprint.intensity import mix_intensity
 from aicsched.forecast.base import FLOOR_G_PER_KWH
 from aicsched.forecast.models.direct import DirectRidge, Past, profile
 
@@ -145,10 +146,10 @@ class SourceRidges:
 
     def _log_intensity(self, foreseen: list[Array]) -> Array:
         scales = [group.scale_mw for group in self._groups]
-        power = [np.maximum(part, 0.0) * scale for part, scale in zip(foreseen, scales, strict=True)]
-        emitted = sum(part * group.factor_g_per_kwh for part, group in zip(power, self._groups, strict=True))
-        total = np.maximum(np.sum(power, axis=0), 1e-9 * sum(scales))
-        return np.log(np.maximum(emitted / total, FLOOR_G_PER_KWH))
+        power = [part * scale for part, scale in zip(foreseen, scales, strict=True)]
+        intensity = mix_intensity(power, [group.factor_g_per_kwh for group in self._groups])
+        # Where nothing is foreseen to run there is no intensity: the floor stands in.
+        return np.log(np.fmax(intensity, FLOOR_G_PER_KWH))
 
 
 def _mix_of(past: Past) -> KnownMix:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.data import load_table
+from aicsched.footprint.intensity import emission_factors, mix_intensity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -66,10 +67,6 @@ class GridYear:
     generation_mw: dict[str, Array]
     average_g_per_kwh: Array
     marginal_g_per_kwh: Array
-
-
-def _factors() -> dict[str, float]:
-    return {row["fuel"]: float(row["life_cycle_g_per_kwh"]) for row in load_table("emission_factors")}
 
 
 def _total(parts: Iterable[Array]) -> Array:
@@ -199,8 +196,8 @@ def simulate_grid(zone_id: str, *, start_s: int, hours: int, seed: int) -> GridY
     thermal = np.maximum(need, must_run)
     thermal = np.maximum(thermal, demand - _total(generation.values()))
     generation |= _dispatch(zone, thermal)
-    factors = _factors()
-    average = _total(generation[fuel] * factors[fuel] for fuel in FUELS) / _total(generation.values())
+    factors = emission_factors()
+    average = mix_intensity([generation[fuel] for fuel in FUELS], [factors[fuel] for fuel in FUELS])
     in_lakes = generation["hydro"] > _LEAST_FLOW_SHARE * zone["hydro_mw"] * 1.01
     backup = np.where(in_lakes, factors["hydro"], factors["wind"])
     marginal = _marginal(zone, need, must_run, demand, factors, backup)
@@ -229,7 +226,7 @@ def _marginal(
     need: Array,
     must_run: Array,
     demand: Array,
-    factors: dict[str, float],
+    factors: Mapping[str, float],
     backup_g_per_kwh: Array,
 ) -> Array:
     """Return what the next kilowatt-hour emits: the blocks that a small step in demand moves."""
