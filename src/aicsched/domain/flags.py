@@ -14,6 +14,7 @@ class Flag(StrEnum):
     DUPLICATES = "duplicates"
     RESAMPLED = "resampled"
     CLOCK_UNCLEAR = "clock-unclear"
+    CLOCK_SKEW = "clock-skew"
     GAPS = "gaps"
     ESTIMATED = "estimated"
     FORECAST = "forecast"
