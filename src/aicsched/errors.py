@@ -17,6 +17,8 @@ there is one, and the next step (`hint`). Upstream exceptions are chained with
     │   ├── SourceUnavailable       the source can't be reached or read
     │   ├── SignalGap               too many slots are missing
     │   ├── SignalInvalid           values that can't be true (negative, absurd)
+    │   ├── StoreError              the store of signals can't be read or written
+    │   │   └── StoreCorrupt        its file is damaged
     │   └── UnknownZone             no such grid zone; the nearest names are given
     ├── ForecastError
     │   ├── NotFitted               predict before fit
@@ -66,6 +68,8 @@ __all__ = [
     "SignalInvalid",
     "SlotError",
     "SourceUnavailable",
+    "StoreCorrupt",
+    "StoreError",
     "TooLittleHistory",
     "UnitError",
     "UnknownZone",
@@ -169,6 +173,19 @@ class SignalInvalid(SignalError, ValueError):
     """A signal holds values that can't be true."""
 
     code = "signal-invalid"
+
+
+class StoreError(SignalError):
+    """The store of signals can't be read or written."""
+
+    code = "store"
+    exit_code = UNAVAILABLE
+
+
+class StoreCorrupt(StoreError):
+    """The file of a store of signals is damaged."""
+
+    code = "store-corrupt"
 
 
 class UnknownZone(SignalError, LookupError):

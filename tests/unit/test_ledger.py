@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aicsched.account import store
 from aicsched.account.entry import GENESIS, decode, encode
 from aicsched.account.ledger import Ledger
+from aicsched.database import use_wal
 from aicsched.domain.decision import Decision
 from aicsched.errors import AicschedError, InputError, LedgerConflict, LedgerCorrupt, LedgerError, OutputError
 
@@ -521,11 +521,11 @@ class Stubborn:
 
 def test_turning_wal_on_together_is_tried_again_and_other_faults_are_not() -> None:
     soon = Stubborn(1, sqlite3.SQLITE_BUSY)
-    store._use_wal(soon, 1.0)
+    use_wal(soon, 1.0)
     assert soon.tries == 2
     with pytest.raises(sqlite3.OperationalError):
-        store._use_wal(Stubborn(9, sqlite3.SQLITE_BUSY), 0.03)
+        use_wal(Stubborn(9, sqlite3.SQLITE_BUSY), 0.03)
     broken = Stubborn(9, sqlite3.SQLITE_IOERR)
     with pytest.raises(sqlite3.OperationalError):
-        store._use_wal(broken, 1.0)
+        use_wal(broken, 1.0)
     assert broken.tries == 1

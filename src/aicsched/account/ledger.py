@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aicsched.account import store
 from aicsched.account.entry import GENESIS, chain, decode, encode
-from aicsched.account.store import ENTRIES, guarded, transaction
+from aicsched.account.store import ENTRIES, LEDGER, last_seq
+from aicsched.database import transaction
 from aicsched.errors import LedgerConflict, LedgerCorrupt, LedgerError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Ledger:
     def __init__(self, path: str | Path, *, read_only: bool = False, busy_s: float = BUSY_S) -> None:
         self.path: Final = Path(path)
         self.read_only: Final = read_only
-        self._database: sqlite3.Connection | None = store.connect(
+        self._database: sqlite3.Connection | None = LEDGER.connect(
             self.path, read_only=read_only, busy_s=busy_s
         )
 
@@ -132,7 +132,7 @@ class Ledger:
         bodies = [(decision.decision_id, decision.subject, encode(decision)) for decision in decisions]
         if not bodies:
             return 0
-        with guarded(self.path, "write"), transaction(database, write=True):
+        with LEDGER.guarded(self.path, "write"), transaction(database, write=True):
             return self._append(database, bodies)
 
     def _append(self, database: sqlite3.Connection, bodies: list[tuple[str, str, str]]) -> int:
@@ -158,7 +158,7 @@ class Ledger:
         last = database.execute(
             "SELECT seq, body, prev_hash, hash FROM entries ORDER BY seq DESC LIMIT 1"
         ).fetchone()
-        written = store.last_seq(database)
+        written = last_seq(database)
         if last is None:
             if written:
                 self._broken(1, "is missing")
@@ -183,7 +183,7 @@ class Ledger:
             64 hexadecimal digits; equal decisions in equal order give equal heads.
         """
         database = self._open()
-        with guarded(self.path, "read"):
+        with LEDGER.guarded(self.path, "read"):
             row = database.execute("SELECT hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
         return GENESIS if row is None else row[0]
 
@@ -211,7 +211,7 @@ class Ledger:
         count = -1 if limit is None else max(0, limit)
         where, values = ("", ()) if subject is None else (" WHERE subject = ?", (subject,))
         query = f"SELECT seq, body FROM entries{where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - a fixed text
-        with guarded(self.path, "read"):
+        with LEDGER.guarded(self.path, "read"):
             rows = database.execute(query, (*values, count)).fetchall()
         return tuple(self._decoded(seq, body) for seq, body in reversed(rows))
 
@@ -241,10 +241,10 @@ class Ledger:
             An entry was changed, is missing or was moved; the first such entry is named.
         """
         database = self._open()
-        with guarded(self.path, "read"), transaction(database, write=False):
+        with LEDGER.guarded(self.path, "read"), transaction(database, write=False):
             self._check_pages(database)
             count, last = self._walk(database, head)
-            if store.last_seq(database) != count:
+            if last_seq(database) != count:
                 self._broken(count + 1, "is missing")
         return VerifyReport(entries=count, head=last)
 
