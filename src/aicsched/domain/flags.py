@@ -29,6 +29,8 @@ class Flag(StrEnum):
     SHORT_HISTORY = "short-history"
     WEATHER_UNUSED = "weather-unused"
     MIX_UNUSED = "mix-unused"
+    FUEL_MISSING = "fuel-missing"
+    FUEL_UNKNOWN = "fuel-unknown"
 
     def of(self, what: float | str) -> str:
         """Return the flag with what it counts or names.

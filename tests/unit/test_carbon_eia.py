@@ -1,0 +1,303 @@
+"""EIA-930: answers in the documented shape, made here, and each way in which they can be off."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aicsched.domain.carbon import IntensityKind, Quality
+from aicsched.errors import AicschedError, ConfigError, SignalInvalid, SlotError, UnknownZone
+from aicsched.footprint.intensity import emission_factors
+from aicsched.signals.carbon.eia import EIA_ZONES, EiaCarbon, decode_eia
+from aicsched.signals.transport import Transport
+from aicsched.slots import HOUR_S, SlotGrid, parse_time
+from tests.upstream_kit import QUICK, Reply, Request, Upstream, VirtualClock, json_reply, status, upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOW_S = parse_time("2026-05-01T12:20Z")
+END_S = parse_time("2026-05-01T12:00Z")
+MIX = {"COL": 100.0, "NG": 300.0, "NUC": 200.0, "SUN": 250.0, "WND": 150.0, "BAT": -80.0}
+DATE = formatdate(NOW_S, usegmt=True)
+KEY = "k3y-of-a-test"
+
+
+def _row(end_s: int, fuel: str, value: Any, zone: str = "CISO") -> dict[str, Any]:
+    return {
+        "period": datetime.fromtimestamp(end_s, tz=UTC).strftime("%Y-%m-%dT%H"),
+        "respondent": zone,
+        "respondent-name": "A balancing authority",
+        "fueltype": fuel,
+        "type-name": "A fuel",
+        "value": value,
+        "value-units": "megawatthours",
+    }
+
+
+def _power_mw(fuel: str, end_s: int) -> float:
+    """A mix that changes from hour to hour, in whole megawatts."""
+    return MIX[fuel] + (end_s // HOUR_S % 24 if fuel == "NG" else 0)
+
+
+class Eia:
+    """An API with the documented parameters: facets, both ends included, offset and length."""
+
+    def __init__(self) -> None:
+        self.value: Callable[[str, int], Any] = lambda fuel, end_s: str(_power_mw(fuel, end_s))
+        self.leave_out: Callable[[str, int], bool] = lambda _fuel, _end_s: False
+        self.total: Callable[[int], Any] = str
+
+    def __call__(self, request: Request) -> Reply:
+        asked = request.params
+        if asked.get("api_key") != KEY:
+            return json_reply({"error": {"code": "API_KEY_INVALID", "message": "get one"}}, 403)
+        assert request.path == "/v2/electricity/rto/fuel-type-data/data/"
+        assert (asked["frequency"], asked["data[0]"]) == ("hourly", "value")
+        first, last = (parse_time(f"{asked[end]}:00Z") for end in ("start", "end"))
+        hours = range(first, min(last, END_S) + 1, HOUR_S)
+        rows = [
+            _row(end_s, fuel, self.value(fuel, end_s), asked["facets[respondent][]"])
+            for end_s in hours
+            for fuel in sorted(MIX)
+            if not self.leave_out(fuel, end_s)
+        ]
+        offset, length = int(asked["offset"]), int(asked["length"])
+        page = {"total": self.total(len(rows)), "frequency": "hourly", "data": rows[offset : offset + length]}
+        # The answer tells the request again, key and all.
+        return json_reply(
+            {"response": page, "request": {"params": {"api_key": KEY}}, "apiVersion": "2.1.8"}, Date=DATE
+        )
+
+
+@pytest.fixture
+def api() -> Eia:
+    return Eia()
+
+
+@pytest.fixture
+def server(api: Eia) -> Iterator[Upstream]:
+    with upstream(api) as made:
+        yield made
+
+
+def _source(server: Upstream, **options: Any) -> EiaCarbon:
+    clock = VirtualClock(NOW_S)
+    transport = Transport("eia-930", limits=options.pop("limits", QUICK), clock=clock)
+    return EiaCarbon(
+        options.pop("api_key", KEY), url=f"{server.url}/v2", transport=transport, clock=clock, **options
+    )
+
+
+def _expected(end_s: int, scope: str = "lifecycle") -> float:
+    factors = emission_factors(scope)
+    fuels = {"COL": "coal", "NG": "gas", "NUC": "nuclear", "SUN": "solar", "WND": "wind"}
+    powers = {fuel: _power_mw(code, end_s) for code, fuel in fuels.items()}
+    return sum(factors[fuel] * power for fuel, power in powers.items()) / sum(powers.values())
+
+
+@pytest.mark.parametrize("scope", ["lifecycle", "direct"])
+def test_a_window_is_the_intensity_of_its_mix(server: Upstream, scope: str) -> None:
+    window = SlotGrid(END_S - 24 * HOUR_S, HOUR_S, 24)
+    series = _source(server, scope=scope).read("CISO", window)
+    assert (series.kind, series.source) == (IntensityKind.AVERAGE, f"eia-930:{scope}#CISO")
+    assert series.slots == window
+    expected = [_expected(start_s + HOUR_S, scope) for start_s in window.starts_s().tolist()]
+    np.testing.assert_allclose(series.values_g_per_kwh, expected, rtol=1e-12)
+    assert (np.asarray(series.quality) == Quality.ACTUAL).all()
+
+
+def test_a_period_names_the_end_of_its_hour(api: Eia, server: Upstream) -> None:
+    marked = parse_time("2026-05-01T03:00Z")
+    api.value = lambda fuel, end_s: 1000.0 if fuel == "COL" and end_s == marked else _power_mw(fuel, end_s)
+    series = _source(server).read("CISO", SlotGrid(END_S - 12 * HOUR_S, HOUR_S, 12))
+    assert series.slots.index_at(marked - HOUR_S) == int(np.argmax(series.values_g_per_kwh))
+
+
+def test_without_a_window_it_reads_three_days(server: Upstream) -> None:
+    series = _source(server).read("ERCO")
+    assert (series.slots.end_s, len(series.slots), series.missing) == (END_S, 72, 0)
+
+
+def test_hours_not_reported_yet_are_missing(server: Upstream) -> None:
+    series = _source(server).read("CISO", SlotGrid(END_S - 2 * HOUR_S, HOUR_S, 6))
+    assert np.isnan(series.values_g_per_kwh).tolist() == [False] * 2 + [True] * 4
+
+
+def test_longer_slots_weigh_hours_by_what_they_generate(server: Upstream) -> None:
+    series = _source(server).read("CISO", SlotGrid(END_S - 6 * HOUR_S, 3 * HOUR_S, 2))
+    gas = [_power_mw("NG", END_S - hour * HOUR_S) for hour in (2, 1, 0)]
+    factors, rest = emission_factors(), {"coal": 100.0, "nuclear": 200.0, "solar": 250.0, "wind": 150.0}
+    emitted = factors["gas"] * np.mean(gas) + sum(factors[fuel] * power for fuel, power in rest.items())
+    assert series.values_g_per_kwh[1] == pytest.approx(emitted / (np.mean(gas) + sum(rest.values())))
+
+
+def test_a_fuel_that_reports_late_leaves_its_hours_without_a_value(api: Eia, server: Upstream) -> None:
+    late = END_S - 2 * HOUR_S
+    api.leave_out = lambda fuel, end_s: fuel == "NG" and end_s > late
+    # Even where the whole window lacks it: the two days before show that there is gas.
+    series = _source(server).read("CISO", SlotGrid(late, HOUR_S, 2))
+    assert series.missing == 2
+    assert series.flags == ("fuel-missing:2",)
+
+
+@pytest.mark.parametrize("value", ["300", 300, 300.0])
+def test_numbers_come_as_texts_and_as_numbers(api: Eia, server: Upstream, value: Any) -> None:
+    api.value = lambda _fuel, _end_s: value
+    series = _source(server).read("CISO", SlotGrid(END_S - HOUR_S, HOUR_S, 1))
+    fuels = ("coal", "gas", "nuclear", "solar", "wind")
+    assert series.values_g_per_kwh[0] == pytest.approx(np.mean([emission_factors()[fuel] for fuel in fuels]))
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_value_is_a_missing_one(api: Eia, server: Upstream, empty: Any) -> None:
+    api.value = lambda fuel, end_s: empty if fuel == "NG" and end_s == END_S else _power_mw(fuel, end_s)
+    series = _source(server).read("CISO", SlotGrid(END_S - 2 * HOUR_S, HOUR_S, 2))
+    assert np.isnan(series.values_g_per_kwh).tolist() == [False, True]
+
+
+def test_pages_are_read_to_the_last(server: Upstream) -> None:
+    window = SlotGrid(END_S - 60 * 24 * HOUR_S, HOUR_S, 60 * 24)
+    source = _source(server, limits=type(QUICK)(total_s=10.0))
+    series = source.read("CISO", window)
+    assert [request.params["offset"] for request in server.seen] == ["0", "5000"]
+    assert series.missing == 0
+
+
+@pytest.mark.parametrize("total", [lambda rows: rows + 7, lambda rows: rows - 7, lambda _rows: 10**9])
+def test_other_rows_than_promised_are_refused(
+    api: Eia, server: Upstream, total: Callable[[int], int]
+) -> None:
+    api.total = total
+    with pytest.raises(SignalInvalid, match="are promised"):
+        _source(server).read("CISO")
+
+
+@pytest.mark.parametrize("total", ["many", -1, 1.5, None, []])
+def test_a_total_that_is_no_count_is_refused(api: Eia, server: Upstream, total: Any) -> None:
+    api.total = lambda _rows: total
+    with pytest.raises(SignalInvalid, match="total"):
+        _source(server).read("CISO")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("period", "2026-05-01T03-07:00"),
+        ("period", "2026-05-01"),
+        ("respondent", "ERCO"),
+        ("fueltype", "natural gas"),
+        ("value", "a lot"),
+        ("value", "NaN"),
+        ("value", "1e999"),
+        ("value", True),
+        ("value-units", "gigawatthours"),
+        ("value-units", None),
+    ],
+)
+def test_a_field_that_is_not_what_is_documented_is_refused_by_name(field: str, value: Any) -> None:
+    rows = [_row(END_S, fuel, power) for fuel, power in MIX.items()]
+    rows[2][field] = value
+    body = json.dumps({"response": {"total": len(rows), "data": rows}}).encode()
+    with pytest.raises(SignalInvalid, match=field) as caught:
+        decode_eia(body, zone="CISO", source="eia-930")
+    assert str(value) not in str(caught.value) or value is None
+
+
+@pytest.mark.parametrize("field", ["period", "respondent", "fueltype", "value", "value-units"])
+def test_a_field_that_is_gone_is_named(field: str) -> None:
+    row = _row(END_S, "NG", 1)
+    del row[field]
+    body = json.dumps({"response": {"total": 1, "data": [row]}}).encode()
+    with pytest.raises(SignalInvalid, match=field):
+        decode_eia(body, zone="CISO", source="eia-930")
+
+
+def test_half_hours_are_refused(server: Upstream) -> None:
+    with pytest.raises(SlotError, match="whole hours"):
+        _source(server).read("CISO", SlotGrid(END_S - HOUR_S, 1800, 2))
+    with pytest.raises(SlotError, match="whole hours"):
+        _source(server).read("CISO", SlotGrid(END_S - 1800, HOUR_S, 1))
+    assert not server.seen
+
+
+def test_an_unknown_zone_costs_no_request(server: Upstream) -> None:
+    with pytest.raises(UnknownZone, match="CISO"):
+        _source(server).read("CIS0")
+    assert not server.seen
+
+
+def test_an_empty_window_costs_no_request(server: Upstream) -> None:
+    assert len(_source(server).read("CISO", SlotGrid(END_S, HOUR_S, 0)).slots) == 0
+    assert not server.seen
+
+
+def test_a_refused_key_is_a_setting_to_mend_and_stays_unseen(server: Upstream) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _source(server, api_key="another-k3y").read("CISO")
+    assert "another-k3y" not in str(caught.value)
+    server.behave = status(500)
+    with pytest.raises(AicschedError) as failed:
+        _source(server).read("CISO")
+    assert KEY not in f"{failed.value} {failed.value.__cause__}"
+
+
+def test_zones_are_named_once() -> None:
+    assert len(set(EIA_ZONES)) == len(EIA_ZONES) > 60
+
+
+def test_own_factors_show_in_the_id(server: Upstream) -> None:
+    source = _source(server, factors_g_per_kwh={"coal": 1000.0})
+    assert source.source_id == "eia-930:lifecycle:own-factors"
+    window = SlotGrid(END_S - HOUR_S, HOUR_S, 1)
+    assert (
+        source.read("CISO", window).values_g_per_kwh[0]
+        > _source(server).read("CISO", window).values_g_per_kwh[0]
+    )
+
+
+def test_the_mix_is_what_forecasts_take(server: Upstream) -> None:
+    mix = _source(server).read_mix("CISO", SlotGrid(END_S - 5 * HOUR_S, HOUR_S, 5))
+    assert mix.sources == ("coal", "gas", "nuclear", "solar", "wind")
+    assert mix.generation_mw[2].tolist() == [200.0] * 5
+
+
+BODY = json.dumps(
+    {
+        "response": {
+            "total": 12,
+            "data": [_row(END_S - h * HOUR_S, f, p) for h in (0, 1) for f, p in MIX.items()],
+        }
+    }
+).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_mangled_body_is_refused_or_read_never_anything_else(data: st.DataObject) -> None:
+    body = bytearray(BODY)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        how = data.draw(st.sampled_from(["cut", "byte", "insert"]))
+        if how == "cut":
+            del body[at : at + data.draw(st.integers(1, 40))]
+        elif how == "byte":
+            body[at] = data.draw(st.integers(0, 255))
+        else:
+            body[at:at] = data.draw(st.binary(max_size=5))
+        if not body:
+            break
+    try:
+        rows, total = decode_eia(bytes(body), zone="CISO", source="eia-930")
+    except AicschedError:
+        return
+    assert total >= 0
+    assert len(rows.code) == len(rows.start_s) == len(rows.lasts_s) == len(rows.power_mw)
+    assert not np.isinf(rows.power_mw).any()
