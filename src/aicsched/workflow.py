@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.account.decisions import job_energy_kwh
+from aicsched.domain.placement import busy_s
 from aicsched.errors import Infeasible, InputError, SlotError
 from aicsched.forecast import forecast_zones
 from aicsched.forecast.issue import newest_issue_s
@@ -197,14 +198,13 @@ def realised_g(
     regions = {region.name: region for region in fleet.regions}
     total_g = 0.0
     for row, job in zip(placement.assignments, jobs, strict=True):
-        region = regions[row.region]
-        actual = series[region.grid_zone]
+        region, actual = regions[row.region], series[regions[row.region].grid_zone]
         offset = (placement.slots.start_s - actual.slots.start_s) // actual.slots.step_s
         picked = [offset + index for index in row.slot_indices]
         if picked[-1] >= len(actual.slots):
             return None
-        mean_g_per_kwh = float(actual.values_g_per_kwh[picked].mean())
-        total_g += job_energy_kwh(job, region) * mean_g_per_kwh + row.transfer_g
+        mean_g_per_kwh = float(np.average(actual.values_g_per_kwh[picked], weights=busy_s(job, row)))
+        total_g += job_energy_kwh(job, region, row) * mean_g_per_kwh + row.transfer_g
     return total_g if total_g == total_g else None  # noqa: PLR0124 - a NaN slot makes the sum unknown
 
 

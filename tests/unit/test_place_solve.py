@@ -418,6 +418,7 @@ def test_a_long_queue_that_does_not_fit_is_refused() -> None:
         last=rng.integers(1, 9, count),
         suspendable=np.zeros(count, np.bool_),
         energy_kwh_per_w=np.full(count, 1e-3),
+        resume_kwh_per_w=np.zeros(count),
         home=np.zeros(count, np.int64),
         allowed=np.ones((count, 2), np.bool_),
         transfer_g=np.zeros((count, 2)),

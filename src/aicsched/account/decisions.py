@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from aicsched.account.reasons import at_once, reason_for
 from aicsched.domain.decision import Decision
+from aicsched.domain.placement import busy_s
 from aicsched.errors import LedgerError, UnknownZone, did_you_mean
 from aicsched.slots import HOUR_S, format_time
 from aicsched.units import kwh_from_watts
@@ -33,7 +34,7 @@ __all__ = ["CORRECTS", "correct", "decisions_from", "job_embodied_g", "job_energ
 CORRECTS: Final = "corrects:"
 
 
-def job_energy_kwh(job: Job, region: Region) -> float:
+def job_energy_kwh(job: Job, region: Region, row: Assignment | None = None) -> float:
     """Return the energy of one job in one region.
 
     Parameters
@@ -42,6 +43,8 @@ def job_energy_kwh(job: Job, region: Region) -> float:
         The job.
     region : Region
         Where it runs.
+    row : Assignment, optional
+        When it runs: going on after gaps may cost more.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def job_energy_kwh(job: Job, region: Region) -> float:
     >>> job_energy_kwh(job, Region(name="x", grid_zone="DE", capacity_vcpus=9, power_w_per_vcpu=5, pue=1.2))
     0.12
     """
-    return kwh_from_watts(job.vcpus * region.power_w_per_vcpu * region.pue, job.duration_s)
+    run_s = job.duration_s if row is None or not job.resume_s else math.fsum(busy_s(job, row))
+    return kwh_from_watts(job.vcpus * region.power_w_per_vcpu * region.pue, run_s)
 
 
 def job_embodied_g(job: Job, region: Region) -> float:
@@ -200,7 +204,7 @@ def _draft(
         region=row.region,
         start_s=grid.start_s + row.slot_indices[0] * grid.step_s,
         end_s=grid.start_s + (row.slot_indices[-1] + 1) * grid.step_s,
-        energy_kwh=job_energy_kwh(job, region),
+        energy_kwh=job_energy_kwh(job, region, row),
         operational_g=float(row.total_g),
         embodied_g=job_embodied_g(job, region),
         counterfactual_g=float(otherwise.total_g),

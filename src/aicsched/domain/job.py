@@ -43,6 +43,9 @@ class Job:
         Accelerators it holds while it runs.
     after : tuple of str
         Jobs of the queue that must have ended before it starts.
+    resume_s : float
+        What going on after a gap costs: saving its state before and loading it after, in seconds at
+        the job's full power [s]. Energy only: the work of whole slots stays the same.
     priority : int
         Higher goes first where not all fits.
 
@@ -74,6 +77,7 @@ class Job:
     priority: int = 0
     gpus: float = 0.0
     after: tuple[str, ...] = ()
+    resume_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vcpus", "duration_s"):
@@ -81,7 +85,7 @@ class Job:
             if not (math.isfinite(value) and value > 0):
                 msg = f"job '{self.job_id}': {name} is {value}"
                 raise InputError(msg, hint="give a positive number", value=value)
-        for name in ("data_gb", "memory_gib", "gpus"):
+        for name in ("data_gb", "memory_gib", "gpus", "resume_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 msg = f"job '{self.job_id}': {name} is {value}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aicsched.domain.job import Job
     from aicsched.slots import SlotGrid
 
-__all__ = ["Assignment", "Certificate", "Placement", "Proof"]
+__all__ = ["Assignment", "Certificate", "Placement", "Proof", "busy_s"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,35 @@ class Assignment:
     def total_g(self) -> float:
         """Operational and transfer emissions together [g]."""
         return self.operational_g + self.transfer_g
+
+
+def busy_s(job: Job, row: Assignment) -> tuple[float, ...]:
+    """Return what a job uses in each of its slots, in seconds at its full power.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    row : Assignment
+        Where and when it runs.
+
+    Returns
+    -------
+    tuple of float
+        One a slot [s]: its duration spread evenly, and `Job.resume_s` where it goes on after a gap.
+
+    Examples
+    --------
+    >>> from aicsched.domain.job import Job
+    >>> job = Job(job_id="a", vcpus=1, duration_s=7200, release_s=0, deadline_s=36000, home_region="x",
+    ...           suspendable=True, resume_s=60)
+    >>> busy_s(job, Assignment(job_id="a", region="x", slot_indices=(1, 4), operational_g=0))
+    (3600.0, 3660.0)
+    """
+    slots = row.slot_indices
+    each_s = job.duration_s / len(slots)
+    later = (each_s + (job.resume_s if two > one + 1 else 0.0) for one, two in pairwise(slots))
+    return (each_s, *later)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,12 @@ JOBS: Final = Schema(
             doc="jobs that must have ended before it starts, separated by ;",
             example="extract-1;clean-1",
         ),
+        Column(
+            name="resume_s",
+            type="number",
+            doc="cost of going on after a gap, at the job's power [s] (default 0)",
+            example="120",
+        ),
     ),
 )
 

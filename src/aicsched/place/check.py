@@ -82,11 +82,15 @@ def _grams(
 ) -> tuple[float, float]:
     power_kw = job.vcpus * region.power_w_per_vcpu * region.pue / 1000.0
     energy_kwh_per_slot = power_kw * job.duration_s / 3600.0 / len(row.slot_indices)
+    held = set(row.slot_indices)
     values: list[float] = []
     for index in row.slot_indices:
         valid_s = slots.start_s + index * slots.step_s
         position = (valid_s - forecast.slots.start_s) // forecast.slots.step_s
         values.append(energy_kwh_per_slot * float(forecast.mean_g_per_kwh[position]))
+        if index != row.slot_indices[0] and index - 1 not in held:
+            resumed_kwh = power_kw * job.resume_s / 3600.0
+            values.append(resumed_kwh * float(forecast.mean_g_per_kwh[position]))
     moved_g = 0.0 if row.region == job.home_region else job.data_gb * region.transfer_g_per_gb
     return math.fsum(values), moved_g
 

@@ -32,6 +32,8 @@ def _scenario_g(
         kwh = job.vcpus * region.power_w_per_vcpu * region.pue / 1000.0 * job.duration_s / 3600.0
         curve = g_per_kwh[region.grid_zone]
         terms += [kwh / len(row.slot_indices) * float(curve[index]) for index in row.slot_indices]
+        behind = [index for index in row.slot_indices[1:] if index - 1 not in row.slot_indices]
+        terms += [kwh / job.duration_s * job.resume_s * float(curve[index]) for index in behind]
         if row.region != job.home_region:
             terms.append(job.data_gb * region.transfer_g_per_gb)
     return math.fsum(terms)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aicsched.domain.placement import Assignment, Certificate, Placement
+from aicsched.place.spots import gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,19 @@ def costs_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
     picked = problem.g_per_kwh[np.repeat(choice.region, problem.n_slots), choice.slots]
     sums = np.add.reduceat(picked, pointers(problem)[:-1])
     factor = problem.energy_kwh_per_w * problem.watt_factor_w[choice.region]
-    return factor * sums + problem.transfer_g[jobs, choice.region]
+    total_g = factor * sums + problem.transfer_g[jobs, choice.region]
+    return total_g + _resumed_g(problem, choice) if problem.resume_kwh_per_w.any() else total_g
+
+
+def _resumed_g(problem: Problem, choice: Choice) -> NDArray[np.float64]:
+    """Return what going on after gaps emits, shape (J,)."""
+    jobs = len(problem.job_ids)
+    behind = gaps(pointers(problem)[:-1], choice.slots)
+    job = np.repeat(np.arange(jobs), problem.n_slots)[behind]
+    region = choice.region[job]
+    rate_g = problem.watt_factor_w[region] * problem.g_per_kwh[region, choice.slots[behind]]
+    paid_g = problem.resume_kwh_per_w[job] * rate_g
+    return np.bincount(job, weights=paid_g, minlength=jobs).astype(np.float64)
 
 
 def loads_g(problem: Problem, choice: Choice, prices_g: NDArray[np.float64]) -> NDArray[np.float64]:

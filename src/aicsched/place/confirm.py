@@ -138,8 +138,28 @@ def _lay_windows(world: _World) -> None:
     world.windows = {name: (first[name], last[name]) for name in first}
 
 
-def _cheapest(job: Job, costs: Sequence[float], open_: Sequence[bool], length: int) -> float:
+def _cheapest_pieces(
+    costs: Sequence[float], again: Sequence[float], open_: Sequence[bool], length: int
+) -> float:
+    """Return the least sum over slots where going on after a gap costs, too; inf where there are too few."""
+    # What it costs at least to have held so many slots so far, the newest among them or not.
+    least: dict[tuple[int, bool], float] = {(0, False): 0.0}
+    for cost, more, free in zip(costs, again, open_, strict=True):
+        before, least = least, {}
+        for (held, on), total in before.items():
+            least[held, False] = min(total, least.get((held, False), math.inf))
+            if free and held < length:
+                paid = total + cost + (more if held and not on else 0.0)
+                least[held + 1, True] = min(paid, least.get((held + 1, True), math.inf))
+    return min(least.get((length, True), math.inf), least.get((length, False), math.inf))
+
+
+def _cheapest(
+    job: Job, costs: Sequence[float], again: Sequence[float], open_: Sequence[bool], length: int
+) -> float:
     """Return the least sum over slots that the job may hold; inf where it has none."""
+    if job.suspendable and job.resume_s:
+        return _cheapest_pieces(costs, again, open_, length)
     if job.suspendable:
         # What can't wait has a window of its own length, and so no choice.
         left = sorted(cost for cost, free in zip(costs, open_, strict=True) if free)
@@ -183,6 +203,18 @@ def _window_beside(world: _World, job: Job) -> tuple[int, int]:
     return first, last
 
 
+def _resume_share(job: Job, length: int) -> float:
+    """Return what going on after a gap takes, as a share of the energy of one slot."""
+    return job.resume_s * length / job.duration_s
+
+
+def _grams(job: Job, kwh: float, level: Sequence[float], slots: Sequence[int]) -> float:
+    """Return what a job emits in some slots, of so much energy each, and by going on after gaps."""
+    held = [kwh * level[slot] for slot in slots]
+    behind = [index for index in range(1, len(slots)) if slots[index] > slots[index - 1] + 1]
+    return math.fsum(held) + _resume_share(job, len(slots)) * math.fsum(held[index] for index in behind)
+
+
 def _places(world: _World, job: Job) -> _Found:
     length = _length(job, world.slots)
     first, last = world.windows[job.job_id]
@@ -196,19 +228,20 @@ def _places(world: _World, job: Job) -> _Found:
         kwh = job.vcpus * region.power_w_per_vcpu * region.pue / 1000.0 * job.duration_s / 3600.0 / length
         costs = [kwh * level for level in world.levels[name][first:last]]
         moved_g = 0.0 if name == job.home_region else job.data_gb * region.transfer_g_per_gb
+        again = [cost * _resume_share(job, length) for cost in costs]
         everywhere = [True] * len(costs)
         free = [
             beside[0] <= slot < beside[1] and not _full_slots(world, job, name, slot)
             for slot in range(first, last)
         ]
         found.slot_g[name] = kwh
-        found.alone_g[name] = moved_g + _cheapest(job, costs, everywhere, length)
-        found.beside_g[name] = moved_g + _cheapest(job, costs, free, length)
+        found.alone_g[name] = moved_g + _cheapest(job, costs, again, everywhere, length)
+        found.beside_g[name] = moved_g + _cheapest(job, costs, again, free, length)
         paid = [
             cost + job.vcpus * price
             for cost, price in zip(costs, world.prices_g[name][first:last], strict=True)
         ]
-        priced_g = min(priced_g, moved_g + _cheapest(job, paid, everywhere, length))
+        priced_g = min(priced_g, moved_g + _cheapest(job, paid, again, everywhere, length))
     return _Found(found.beside_g, found.alone_g, priced_g, found.slot_g)
 
 
@@ -232,7 +265,7 @@ def _best_faults(world: _World, job: Job, item: Explanation, found: _Found) -> I
         return
     region = next(one for one in world.fleet.regions if one.name == place)
     moved_g = 0.0 if place == job.home_region else job.data_gb * region.transfer_g_per_gb
-    there_g = moved_g + math.fsum(found.slot_g[place] * world.levels[place][slot] for slot in picked)
+    there_g = moved_g + _grams(job, found.slot_g[place], world.levels[place], picked)
     if not _same(there_g, alone_g):
         yield f"would emit {there_g!r} g in '{place}', which is called its best place, not {alone_g!r} g"
     claimed = {(limit.resource, limit.region, slot) for limit in item.limits for slot in limit.slots}
@@ -274,7 +307,7 @@ def _job_faults(
     else:
         kwh = job.vcpus * region.power_w_per_vcpu * region.pue / 1000.0 * job.duration_s / 3600.0 / length
         moved_g = 0.0 if region.name == job.home_region else job.data_gb * region.transfer_g_per_gb
-        grams = moved_g + math.fsum(kwh * world.levels[region.name][slot] for slot in other.slot_indices)
+        grams = moved_g + _grams(job, kwh, world.levels[region.name], other.slot_indices)
         if not _same(item.counterfactual_g, grams):
             yield f"would emit {grams!r} g by the baseline, not {item.counterfactual_g!r} g"
     yield from _best_faults(world, job, item, found)

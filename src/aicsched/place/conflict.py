@@ -39,7 +39,7 @@ _EXACT_LIMIT: Final = 1.0
 _ANY_GAP: Final = 1e9
 _OF_JOBS: Final = (
     *("demand", "n_slots", "first", "last", "suspendable"),
-    *("energy_kwh_per_w", "home", "allowed", "transfer_g"),
+    *("energy_kwh_per_w", "resume_kwh_per_w", "home", "allowed", "transfer_g"),
 )
 
 
@@ -70,24 +70,14 @@ def _part(problem: Problem, jobs: Indices, cells: Indices) -> Problem:
     place = np.full(len(problem.job_ids), -1)
     place[jobs] = np.arange(len(jobs))
     order = place[problem.order]
-    columns = (
-        "demand",
-        "n_slots",
-        "first",
-        "last",
-        "suspendable",
-        "energy_kwh_per_w",
-        "home",
-        "allowed",
-        "transfer_g",
-    )
     return replace(
         problem,
         job_ids=tuple(problem.job_ids[job] for job in jobs.tolist()),
         capacity=frozen_array(capacity.reshape(problem.capacity.shape)),
         order=frozen_array(order[(order >= 0).all(axis=1)].reshape(-1, 2), np.int64),
         **{
-            name: frozen_array(getattr(problem, name)[jobs], getattr(problem, name).dtype) for name in columns
+            name: frozen_array(getattr(problem, name)[jobs], getattr(problem, name).dtype)
+            for name in _OF_JOBS
         },
     )
 

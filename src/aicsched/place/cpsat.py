@@ -57,17 +57,20 @@ def count_columns(problem: Problem) -> int:
     Returns
     -------
     int
-        Over jobs: allowed regions times starts, or slots for a suspendable job.
+        Over jobs: allowed regions times starts, or slots for a suspendable job, three times as many
+        where its suspensions cost.
     """
     window = problem.last - problem.first
-    places = np.where(problem.suspendable, window, window - problem.n_slots + 1)
+    pieces = window * np.where(problem.resume_kwh_per_w > 0, 3, 1)
+    places = np.where(problem.suspendable, pieces, window - problem.n_slots + 1)
     return int((places * problem.allowed.sum(axis=1)).sum())
 
 
 def dearest_g(problem: Problem) -> float:
     """Return what the dearest plan could emit at most, whether it fits or not [g]."""
     slot_g = problem.watt_factor_w * problem.g_per_kwh.max(axis=1)
-    job_g = (problem.energy_kwh_per_w * problem.n_slots)[:, None] * slot_g[None, :] + problem.transfer_g
+    energy = (problem.energy_kwh_per_w + problem.resume_kwh_per_w) * problem.n_slots
+    job_g = energy[:, None] * slot_g[None, :] + problem.transfer_g
     return float(np.where(problem.allowed, job_g, 0.0).max(axis=1).sum())
 
 
@@ -128,7 +131,22 @@ class _Model:
                 self.use(literal, job, region, np.array([slot]))
                 self.pay(literal, float(factor * problem.g_per_kwh[region, slot]))
                 ways.append((region, slot, literal))
+            if problem.resume_kwh_per_w[job]:
+                self._resume(job, region, here, pieces)
         self.model.add_exactly_one(chosen)
+
+    def _resume(self, job: int, region: int, here: Any, pieces: list[Any]) -> None:  # noqa: ANN401 - a literal
+        """Let each slot but the first cost energy where the slot before is not held."""
+        problem = self.problem
+        firsts = [self.model.new_bool_var("") for _ in pieces]
+        self.model.add(sum(firsts) == here)
+        rate_g = problem.resume_kwh_per_w[job] * problem.watt_factor_w[region] * problem.g_per_kwh[region]
+        for index, (piece, first) in enumerate(zip(pieces, firsts, strict=True)):
+            self.model.add(piece <= sum(firsts[: index + 1]))
+            before = pieces[index - 1] if index else 0
+            again = self.model.new_bool_var("")
+            self.model.add(again >= piece - before - first)
+            self.pay(again, float(rate_g[int(problem.first[job]) + index]))
 
     def finish(self) -> None:
         """Add capacity and objective."""

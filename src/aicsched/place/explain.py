@@ -9,7 +9,6 @@ import numpy as np
 
 from aicsched.place.choice import choice_of, pointers, spans
 from aicsched.place.ground import ground_of
-from aicsched.place.kernels import RUNNER_UP
 from aicsched.place.pricing import Oracle
 from aicsched.place.seating import Seating
 from aicsched.slots import format_time
@@ -102,7 +101,7 @@ class _Facts:
         self.begin = pointers(problem)
         jobs = len(problem.job_ids)
         self.other, self.other_g = np.empty(jobs, np.int64), np.empty(jobs)
-        RUNNER_UP(
+        ground.kernels.runner_up(
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, seating.free, seating.region, seating.span, self.other, self.other_g,
         )  # fmt: skip

@@ -25,6 +25,7 @@ _AXES: Final = {
     "last": "j",
     "suspendable": "j",
     "energy_kwh_per_w": "j",
+    "resume_kwh_per_w": "j",
     "home": "j",
     "allowed": "jr",
     "transfer_g": "jr",
@@ -35,6 +36,7 @@ _AXES: Final = {
 _AT_LEAST_0: Final = {
     "demand": "give what the job holds, 0 for nothing",
     "energy_kwh_per_w": "give the energy of one slot per watt, 0 for none",
+    "resume_kwh_per_w": "give the energy of going on after a gap per watt, 0 for none",
     "watt_factor_w": "give power_w_per_vcpu x PUE",
     "g_per_kwh": "prices assume rates from 0: lift a negative intensity to 0, or shift all of them",
 }
@@ -136,7 +138,7 @@ def refuse_bad(problem: Problem) -> None:
     _refuse(problem, "capacity", ~(problem.capacity >= 0), words, hint)
     with np.errstate(over="ignore", invalid="ignore"):
         rate = (problem.watt_factor_w * problem.g_per_kwh.max(axis=1)).max()
-        energy = problem.energy_kwh_per_w * problem.n_slots * rate
+        energy = (problem.energy_kwh_per_w + problem.resume_kwh_per_w) * problem.n_slots * rate
         most_g = (energy + np.abs(problem.transfer_g).max(axis=1)).sum()
     if not most_g <= _MOST_G:
         dearest = problem.job_ids[int(energy.argmax())]

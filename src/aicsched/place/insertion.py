@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.place.choice import Choice, load, pointers, room, spans
+from aicsched.place.kernels.levels import pick_levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,6 +92,9 @@ class Room:
             if len(slots) < length:
                 return None
             costs = self._slot_costs_g(job, region)
+            if self.problem.resume_kwh_per_w[job]:
+                slots = self._pieces(job, region, slots, costs)
+                return self.problem.cost_g(job, region, slots), slots
             slots = np.sort(slots[np.argsort(costs[slots], kind="stable")[:length]])
         else:
             starts = self.starts(job, region)
@@ -100,6 +104,18 @@ class Room:
             sums = np.concatenate(([0.0], np.cumsum(costs)))
             slots = starts[int((sums[starts + length] - sums[starts]).argmin())] + np.arange(length)
         return float(costs[slots].sum() + self.problem.transfer_g[job, region]), slots
+
+    def _pieces(
+        self, job: int, region: int, slots: NDArray[np.int64], costs: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Return the cheapest of the slots with room for a job whose suspensions cost."""
+        begin, end = int(slots[0]), int(slots[-1]) + 1
+        levels = np.full((end - begin, 1), np.inf)
+        levels[slots - begin, 0] = costs[slots]
+        again = self.problem.resume_kwh_per_w[job] * self.watt_g[region, begin:end]
+        order = np.zeros(int(self.problem.n_slots[job]), np.int64)
+        pick_levels(levels, again, len(order), order)
+        return begin + order
 
     def cheapest_anywhere(self, job: int) -> Found | None:
         """Return the cheapest region and slots with room, and their cost [g]."""

@@ -272,7 +272,11 @@ def _stated(
     return ObjectivePlan(placement=plan, proof=proof, totals=values, units=units, **more)
 
 
-def _refuse_names(terms: Sequence[Term], names: Sequence[str]) -> None:
+def _refuse_names(problem: Problem, terms: Sequence[Term], names: Sequence[str]) -> None:
+    if problem.resume_kwh_per_w.any():
+        name = problem.job_ids[int(problem.resume_kwh_per_w.argmax())]
+        msg = f"job '{name}' pays for its suspensions in energy, which terms don't count"
+        raise InputError(msg, hint="plan by carbon alone, or give such jobs resume_s 0", value=name)
     known = [term.name for term in terms]
     if not terms or len(set(known)) < len(known):
         msg = f"the terms are {', '.join(known) or 'none'}"
@@ -322,7 +326,7 @@ def solve_weighted(
     Infeasible
         The queue does not fit.
     """
-    _refuse_names(terms, list(rates))
+    _refuse_names(problem, terms, list(rates))
     weights = [float(rates.get(term.name, 0.0)) for term in terms]
     if not (all(0 <= weight < float("inf") for weight in weights) and any(weights)):
         msg = f"the exchange rates {dict(rates)} are not finite numbers from 0, one of them above"
@@ -383,7 +387,7 @@ def solve_one_first(
     Infeasible
         The queue does not fit.
     """
-    _refuse_names(terms, [first, then])
+    _refuse_names(problem, terms, [first, then])
     if first == then or not 0 <= within < float("inf"):
         msg = f"'{then}' within {within:g} of the least '{first}' says nothing"
         raise InputError(msg, hint="give two different terms and a share from 0", value=within)

@@ -15,7 +15,6 @@ import numpy as np
 
 from aicsched.jit import over_rows
 from aicsched.place.choice import Choice
-from aicsched.place.kernels import ANSWER, BOUND, PRICE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,11 +96,11 @@ class Oracle:
         jobs = len(ground.facts)
         reduced_g = np.empty(jobs)
         best, start = np.empty(jobs, np.int32), np.empty(jobs, np.int32)
-        run = BOUND.form(0, jobs, *tables)
+        run = ground.kernels.bound.form(0, jobs, *tables)
         over_rows(lambda first, last: run(first, last, *tables, reduced_g, best, start), jobs)
         choice = Choice(np.empty(jobs, np.int64), np.empty(int(ground.facts[:, 0].sum()), np.int64))
         load = np.zeros(ground.capacity.shape)
-        ANSWER(
+        ground.kernels.answer(
             ground.facts, ground.uses, rates, self._endless, best, start, choice.region, choice.slots, load
         )
         return float(reduced_g.sum()) - worth_g(prices_g, ground.capacity), choice, load
@@ -122,7 +121,7 @@ class Oracle:
         rates, *tables = self._tables(prices_g)
         least_g = np.empty(self.ground.fixed_g.shape)
         wish = np.empty(least_g.shape, np.int32)
-        run = PRICE.form(0, len(least_g), *tables)
+        run = self.ground.kernels.price.form(0, len(least_g), *tables)
         over_rows(lambda first, last: run(first, last, *tables, least_g, wish), len(least_g))
         reduced_g = least_g.min(axis=1)
         return Priced(

@@ -4,6 +4,7 @@ Cost of job j in region r over a set S of slots, in grams::
 
     sum over t in S of  energy_kwh[j] · watt_factor[r] · g_per_kwh[r, t]   +   transfer_g[j, r]
 
+and, in each slot of S that follows a gap, its energy of going on after one.
 Embodied carbon is no part of it: hardware that stands already emits no more for
 being used (the sunk-carbon fallacy, SoCC'24, arXiv:2410.15087). A job that does
 not fill its last slot spreads its energy evenly over its slots.
@@ -11,7 +12,7 @@ not fill its last slot spreads its energy evenly over its slots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,10 @@ __all__ = ["Problem", "build_problem"]
 
 RESOURCES: Final = ("vcpus", "memory_gib", "gpus")
 _SHOWN = 5
+
+
+def _none() -> NDArray[np.float64]:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,6 +81,9 @@ class Problem:
         What is free of each resource for this work; inf where it has no end.
     order : ndarray of int64, shape (E, 2)
         Pairs of jobs: the second starts after the first has ended.
+    resume_kwh_per_w : ndarray, shape (J,)
+        Energy that going on after a gap costs, in the slot where it does, per watt as above
+        [kWh/W]; given empty, it costs nothing.
     clipped : int
         Jobs whose deadline lies behind the horizon: planned as if due at its end.
 
@@ -102,9 +110,12 @@ class Problem:
     g_per_kwh: NDArray[np.float64]
     capacity: NDArray[np.float64]
     order: NDArray[np.int64]
+    resume_kwh_per_w: NDArray[np.float64] = field(default_factory=_none)
     clipped: int = 0
 
     def __post_init__(self) -> None:
+        if not self.resume_kwh_per_w.size:
+            object.__setattr__(self, "resume_kwh_per_w", frozen_array(np.zeros(len(self.job_ids))))
         refuse_bad(self)
 
     @property
@@ -130,7 +141,7 @@ class Problem:
         job, region : int
             Indices.
         slots : sequence of int
-            The slots it runs in.
+            The slots it runs in, rising.
 
         Returns
         -------
@@ -138,7 +149,12 @@ class Problem:
             Operational and transfer emissions [g].
         """
         factor = self.energy_kwh_per_w[job] * self.watt_factor_w[region]
-        return float(factor * self.g_per_kwh[region, slots].sum() + self.transfer_g[job, region])
+        total_g = factor * self.g_per_kwh[region, slots].sum() + self.transfer_g[job, region]
+        if self.resume_kwh_per_w[job]:
+            resumed = np.asarray(slots)[1:][np.diff(slots) > 1]
+            rate_g = self.watt_factor_w[region] * self.g_per_kwh[region, resumed]
+            total_g += self.resume_kwh_per_w[job] * rate_g.sum()
+        return float(total_g)
 
 
 def _grid_of_forecasts(
@@ -369,5 +385,8 @@ def build_problem(
         g_per_kwh=frozen_array(g_per_kwh),
         capacity=frozen_array(capacity),
         order=frozen_array(order, np.int64),
+        resume_kwh_per_w=frozen_array(
+            demand[:, 0] * np.array([job.resume_s for job in jobs]) / HOUR_S / 1000.0
+        ),
         clipped=int((deferrable & (due > len(slots))).sum()),
     )

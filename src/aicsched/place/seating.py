@@ -8,7 +8,6 @@ import numpy as np
 
 from aicsched.place.choice import TOLERANCE_SHARE, Choice
 from aicsched.place.ground import costs_of
-from aicsched.place.kernels import INSERT, PLACE, REPAIR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +60,7 @@ class Seating:
         """Seat the jobs of a choice, all but those whose region is -1, in a plan that is empty."""
         self.region[:] = choice.region
         self.spots[:] = choice.slots
-        PLACE(self.ground.facts, self.ground.uses, *self.state())
+        self.ground.kernels.place(self.ground.facts, self.ground.uses, *self.state())
 
     def insert(
         self,
@@ -91,7 +90,7 @@ class Seating:
         ground = self.ground
         left = np.zeros(len(queue), np.int64)
         tables = (ground.facts, ground.uses, ground.fixed_g, rates, ground.before, ground.after)
-        count = INSERT(np.ascontiguousarray(queue), *tables, least, turn, *self.state(), left)
+        count = ground.kernels.insert(np.ascontiguousarray(queue), *tables, least, turn, *self.state(), left)
         return left[:count]
 
     def regrets_g(self, priced: Priced) -> NDArray[np.float64]:
@@ -117,7 +116,7 @@ class Seating:
         tiny = 1e-12 * float(priced.reduced_g.max(initial=0.0))
         limits = np.array([*thresholds_g, tiny])
         wander = _WANDER if ground.grains() < FINE_GRAINS else 0
-        REPAIR(
+        ground.kernels.repair(
             steps, _MOST_OUT, wander, limits, seed,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, priced.wish, *self.state(), self.regrets_g(priced),

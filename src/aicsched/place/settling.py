@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aicsched.place.kernels import EVICT, SETTLE
 from aicsched.place.seating import Seating
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Settling:
         self.ground = ground
         self.seating = Seating(ground)
         room = self.seating.free.copy()
-        held = (ground.uses[:, -len(room) :] * ground.facts[:, :1]).sum(axis=0)
+        held = (ground.uses[: len(ground.facts), -len(room) :] * ground.facts[:, :1]).sum(axis=0)
         # What a unit of each resource costs for a slot on average [g].
         self.level_g = np.divide(level_g or 1.0, held, out=np.zeros(len(room)), where=held > 0)
         self._stiff = np.divide(
@@ -83,7 +82,7 @@ class Settling:
             # Who waits for others has a later window than they: in this order all find one.
             queue = np.argsort(ground.facts[:, 1], kind="stable")
         self._fresh = False
-        SETTLE(
+        ground.kernels.settle(
             queue, stiffness, _SHARE, _MOST_OFF, self._stiff, self.level_g,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, *self.seating.state(),
@@ -108,7 +107,8 @@ class Settling:
             Jobs that found no room.
         """
         ground = self.ground
-        EVICT(ground.facts, ground.uses, *self.seating.state(), np.zeros(len(ground.facts), np.int64))
+        left = np.zeros(len(ground.facts), np.int64)
+        ground.kernels.evict(ground.facts, ground.uses, *self.seating.state(), left)
         rest = np.flatnonzero(self.seating.region < 0)
         # Jobs in part as large as a slot's whole worth are hardest to seat.
         area_g = (ground.uses[rest, -len(self.level_g) :] * self.level_g).max(axis=1) * ground.facts[rest, 0]

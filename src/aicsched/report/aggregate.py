@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aicsched.domain.placement import busy_s
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -130,10 +132,9 @@ def emissions_by_slot_g(data: ReportData, plan: Placement) -> NDArray[np.float64
     regions = tuple(region.name for region in data.fleet.regions)
     grams = dict(zip(regions, intensity_g_per_kwh(data, regions), strict=True))
     made = np.zeros(len(plan.slots))
-    for row in plan.assignments:
+    for job, row in zip(data.jobs, plan.assignments, strict=True):
         slots = list(row.slot_indices)
-        # A job spreads its energy evenly over its slots, so emissions follow the intensity.
-        here = grams[row.region][slots]
+        here = grams[row.region][slots] * busy_s(job, row)
         made[slots] += row.operational_g * here / here.sum() if here.sum() else 0.0
         made[slots[0]] += row.transfer_g
     return made

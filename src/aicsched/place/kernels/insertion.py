@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
+from aicsched.place.kernels.levels import FORMS, hold_levels, profiled
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
     STATE,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["ANSWER", "INSERT", "PLACE"]
+__all__ = ["ANSWER", "INSERT", "LEVEL_ANSWER", "LEVEL_INSERT", "LEVEL_PLACE", "PLACE"]
 
 
 def _loop(
@@ -71,14 +72,17 @@ def _work(queue: Indices, facts: Indices, _uses: Array, fixed: Array, rates: Arr
 
 # queue, then facts, uses, fixed, rates, before, after, least cost and order of regions (see seats), state
 # of the plan, and out: jobs left out → how many were.
-INSERT = Kernel(
-    _loop,
-    _loop,
-    signature=f"int64({read_only('int64', 1)}, {TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, "
-    f"{STATE}, int64[::1])",
-    work=_work,
-    helpers=SEAT_HELPERS,
-    exact=False,
+INSERT, LEVEL_INSERT = (
+    Kernel(
+        _loop,
+        _loop,
+        signature=f"int64({read_only('int64', 1)}, {TABLES}, {read_only('float64', 2)}, "
+        f"{read_only('int32', 2)}, {STATE}, int64[::1])",
+        work=_work,
+        helpers=(form, *SEAT_HELPERS),
+        exact=False,
+    )
+    for form in FORMS
 )
 
 
@@ -104,13 +108,16 @@ def _place_work(facts: Indices, *_rest: Any) -> float:
 
 
 # facts, uses, and the state of a plan with regions and spots written down: takes room and makes the rings.
-PLACE = Kernel(
-    _place,
-    _place,
-    signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE})",
-    work=_place_work,
-    helpers=SEAT_HELPERS,
-    exact=False,
+PLACE, LEVEL_PLACE = (
+    Kernel(
+        _place,
+        _place,
+        signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE})",
+        work=_place_work,
+        helpers=(form, *SEAT_HELPERS),
+        exact=False,
+    )
+    for form in FORMS
 )
 
 
@@ -149,6 +156,9 @@ def _answer(
             spots,
             span,
         )
+        if profiled(job, facts):
+            hold_levels(job, place, 1.0, facts, uses, load, spots)
+            continue
         for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
             for resource in range(load.shape[0]):
                 load[resource, place, spots[index]] += uses[job, costs + resource]
@@ -160,13 +170,16 @@ def _answer_work(facts: Indices, *_rest: Any) -> float:
 
 # facts, uses, rates, endless room, best region of each job and its first slot there, out: region, spots
 # and load (K, R, T).
-ANSWER = Kernel(
-    _answer,
-    _answer,
-    signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {read_only('float64', 3)}, "
-    f"{read_only('float64', 3)}, {read_only('int32', 1)}, {read_only('int32', 1)}, "
-    "int64[::1], int64[::1], float64[:, :, ::1])",
-    work=_answer_work,
-    helpers=SEAT_HELPERS,
-    exact=False,
+ANSWER, LEVEL_ANSWER = (
+    Kernel(
+        _answer,
+        _answer,
+        signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {read_only('float64', 3)}, "
+        f"{read_only('float64', 3)}, {read_only('int32', 1)}, {read_only('int32', 1)}, "
+        "int64[::1], int64[::1], float64[:, :, ::1])",
+        work=_answer_work,
+        helpers=(form, *SEAT_HELPERS),
+        exact=False,
+    )
+    for form in FORMS
 )

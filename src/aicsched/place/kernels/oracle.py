@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
+from aicsched.place.kernels.levels import FORMS, LEVEL_HELPERS, profiled, spread_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["BOUND", "PRICE", "part_smallest"]
+__all__ = ["BOUND", "LEVEL_BOUND", "LEVEL_PRICE", "PRICE", "part_smallest"]
 
 
 def part_smallest(values: Array, order: Indices, count: int, most: int) -> None:
@@ -82,7 +83,7 @@ def _least(
     """Return a job's least cost in one region, and the first slot of that answer."""
     length = facts[job, 0]
     begin = facts[job, 1]
-    span = 1 if facts[job, 3] == 1 else length
+    span = 1 if facts[job, 3] > 0 else length
     count = facts[job, 2] - begin - span + 1
     # Slices count from 0, which lets the compiler see that no index is negative, and use vectors.
     for rate in range(uses.shape[1]):
@@ -97,6 +98,10 @@ def _least(
                 cost[place] += use * (high[place] - low[place])
     best = np.inf
     chosen = 0
+    if profiled(job, facts):
+        energy = sums[0, region, begin + 1 : begin + 1 + count] - sums[0, region, begin : begin + count]
+        best = spread_levels(job, cost[:count], energy, facts, uses, order)
+        return best, begin + order[0]
     if facts[job, 3] == 1:
         for place in range(count):
             order[place] = place
@@ -173,23 +178,29 @@ _TABLES = (
     'int64, int64, Array(int64, 2, "C", readonly=True), Array(float64, 2, "C", readonly=True), '
     'Array(float64, 2, "C", readonly=True), Array(float64, 3, "C", readonly=True), '
 )
-# rows from, to, facts (J, 4 or more: slots needed, first, last, pieces), uses (J, M), fixed cost (J, R; inf
+# rows from, to, facts (J, 5: see seats), uses (J + P, M), fixed cost (J, R; inf
 # where forbidden), prefix sums of rates (M, R, T + 1), out: reduced cost and first slot (J, R).
-PRICE = Kernel(
-    _price,
-    _price,
-    signature=f"void({_TABLES} float64[:, ::1], int32[:, ::1])",
-    work=_work,
-    helpers=(part_smallest, _smallest, _least),
-    exact=False,
+PRICE, LEVEL_PRICE = (
+    Kernel(
+        _price,
+        _price,
+        signature=f"void({_TABLES} float64[:, ::1], int32[:, ::1])",
+        work=_work,
+        helpers=(form, *LEVEL_HELPERS, part_smallest, _smallest, _least),
+        exact=False,
+    )
+    for form in FORMS
 )
 # The same, out: least reduced cost, its region and first slot (J,). Rates are never below 0, so a region
 # whose fixed cost is above the least so far is passed over.
-BOUND = Kernel(
-    _bound,
-    _bound,
-    signature=f"void({_TABLES} float64[::1], int32[::1], int32[::1])",
-    work=_work,
-    helpers=(part_smallest, _smallest, _least),
-    exact=False,
+BOUND, LEVEL_BOUND = (
+    Kernel(
+        _bound,
+        _bound,
+        signature=f"void({_TABLES} float64[::1], int32[::1], int32[::1])",
+        work=_work,
+        helpers=(form, *LEVEL_HELPERS, part_smallest, _smallest, _least),
+        exact=False,
+    )
+    for form in FORMS
 )

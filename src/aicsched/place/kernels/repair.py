@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
+from aicsched.place.kernels.levels import FORMS
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
     STATE,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["REPAIR"]
+__all__ = ["LEVEL_REPAIR", "REPAIR"]
 
 _TOURNAMENT = 4
 _TRIES = 24
@@ -364,12 +365,16 @@ def _work(
 # steps, most jobs out, eighths of the steps that wander, thresholds (first, last, least gain that counts),
 # seed, then as for INSERT; wish: where each job would start in each region; state of the plan; regret (J,)
 # → change of the cost.
-REPAIR = Kernel(
-    _loop,
-    _loop,
-    signature=f"float64(int64, int64, int64, {read_only('float64', 1)}, int64, {TABLES}, "
-    f"{read_only('float64', 2)}, {read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, float64[::1])",
-    work=_work,
-    helpers=(*SEAT_HELPERS, _drawn, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
-    exact=False,
+REPAIR, LEVEL_REPAIR = (
+    Kernel(
+        _loop,
+        _loop,
+        signature=f"float64(int64, int64, int64, {read_only('float64', 1)}, int64, {TABLES}, "
+        f"{read_only('float64', 2)}, {read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, "
+        "float64[::1])",
+        work=_work,
+        helpers=(form, *SEAT_HELPERS, _drawn, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
+        exact=False,
+    )
+    for form in FORMS
 )

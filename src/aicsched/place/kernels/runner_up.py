@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
+from aicsched.place.kernels.levels import FORMS
 from aicsched.place.kernels.seats import SEAT_HELPERS, TABLES, priced_in, read_only, window
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["RUNNER_UP"]
+__all__ = ["LEVEL_RUNNER_UP", "RUNNER_UP"]
 
 
 def _loop(
@@ -60,12 +61,15 @@ def _work(facts: Indices, _uses: Array, fixed: Array, rates: Array, *_rest: Any)
 
 # facts, uses, fixed, rates, before, after, least cost and order of regions (see seats), room left, region and
 # span of each job, out: the other region (-1: none has room) and what the job emits there [g].
-RUNNER_UP = Kernel(
-    _loop,
-    _loop,
-    signature=f"void({TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, "
-    "float64[:, :, ::1], int64[::1], int64[:, ::1], int64[::1], float64[::1])",
-    work=_work,
-    helpers=SEAT_HELPERS,
-    exact=False,
+RUNNER_UP, LEVEL_RUNNER_UP = (
+    Kernel(
+        _loop,
+        _loop,
+        signature=f"void({TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, "
+        "float64[:, :, ::1], int64[::1], int64[:, ::1], int64[::1], float64[::1])",
+        work=_work,
+        helpers=(form, *SEAT_HELPERS),
+        exact=False,
+    )
+    for form in FORMS
 )

@@ -3,10 +3,11 @@
 State of a plan, all arrays: `region` (J,) with -1 for a job that is out; `spots`, the
 slots of all jobs one after another; `span` (J, 2), first slot and end of each; `free`
 (K, R, T), the room left; `head` (R, T) and `link` (J, 2), rings of the jobs that start in
-a slot. Facts of jobs: `facts` (J, 5): slots needed, first, last, pieces, where its spots
-start. `uses` (J, M): what it uses of each rate; the last K are resources. `rates`
-(M, R, T). `before` and `after`: which jobs must end before it starts, and start after it
-ends, as pointers (J + 1,) followed by indices.
+a slot. Facts of jobs: `facts` (J, 5): slots needed, first, last, pieces (more than 1 with a
+profile, see `levels`), where its spots start. `uses` (J + P, M): what it uses of each rate, the
+last K are resources; then profiles. `rates` (M, R, T), that of energy first. `before` and
+`after`: which jobs must end before it starts, and start after it ends, as pointers (J + 1,)
+followed by indices.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aicsched.place.kernels.levels import (
+    LEVEL_HELPERS,
+    fewest_slots,
+    fit_levels,
+    hold_levels,
+    profiled,
+    spent_levels,
+)
 from aicsched.place.kernels.oracle import part_smallest
 
 if TYPE_CHECKING:
@@ -136,9 +145,13 @@ def priced_in(
 
     The slots of a job in pieces are left at the front of `order`, which counts from `first`.
     """
-    if last - first < facts[job, 0]:
+    if last - first < fewest_slots(job, facts):
         return np.inf, -1
     _lay_costs(job, place, first, last, uses, rates, free, weight, cost)
+    if profiled(job, facts):
+        energy = rates[0, place, first:last]
+        best = fit_levels(job, cost[: last - first], energy, free[:, place, first:last], facts, uses, order)
+        return best, first if best < np.inf else -1
     return pick(job, first, last, facts, cost, order)
 
 
@@ -231,7 +244,7 @@ def seat(
     span: Indices,
 ) -> None:
     """Write a job's cheapest spots in a region down."""
-    if facts[job, 3] == 1:
+    if facts[job, 3] > 0:
         priced_in(job, place, first, last, facts, uses, rates, free, weight, cost, order)
     write(job, place, start, first, facts, order, region, spots, span)
 
@@ -250,7 +263,7 @@ def write(
     """Write down the spots that `pick` chose."""
     length = facts[job, 0]
     here = facts[job, 4]
-    if facts[job, 3] == 1:
+    if facts[job, 3] > 0:
         for rank in range(length):
             # Sorted by insertion: there are few, and numpy's sort would cost a copy.
             slot = first + order[rank]
@@ -293,9 +306,12 @@ def take(
     """Take the room of a job whose spots are written down, and put it last in its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
-    for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
-        for resource in range(free.shape[0]):
-            free[resource, place, spots[index]] -= uses[job, costs + resource]
+    if profiled(job, facts):
+        hold_levels(job, place, -1.0, facts, uses, free, spots)
+    else:
+        for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
+            for resource in range(free.shape[0]):
+                free[resource, place, spots[index]] -= uses[job, costs + resource]
     top = head[place, span[job, 0]]
     if top < 0:
         head[place, span[job, 0]] = job
@@ -322,9 +338,12 @@ def leave(
     """Give a job's room back, and take it out of its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
-    for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
-        for resource in range(free.shape[0]):
-            free[resource, place, spots[index]] += uses[job, costs + resource]
+    if profiled(job, facts):
+        hold_levels(job, place, 1.0, facts, uses, free, spots)
+    else:
+        for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
+            for resource in range(free.shape[0]):
+                free[resource, place, spots[index]] += uses[job, costs + resource]
     above = link[job, 0]
     below = link[job, 1]
     link[above, 1] = below
@@ -347,12 +366,15 @@ def spent(
 ) -> float:
     """Return what a job costs where it sits, prices counted with a weight."""
     total = fixed[job, region[job]]
+    if profiled(job, facts):
+        return total + spent_levels(job, region[job], facts, uses, rates, resources, spots, weight)
     for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
         total += _slot_cost(job, region[job], spots[index], uses, rates, resources, weight)
     return total
 
 
 SEAT_HELPERS = (
+    *LEVEL_HELPERS,
     draw,
     share,
     window,

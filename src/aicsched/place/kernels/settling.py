@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
+from aicsched.place.kernels.levels import FORMS, fewest_slots, profiled, spread_levels
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
     STATE,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-__all__ = ["EVICT", "SETTLE"]
+__all__ = ["EVICT", "LEVEL_EVICT", "LEVEL_SETTLE", "SETTLE"]
 
 
 def _lay_soft_costs(
@@ -123,7 +124,7 @@ def _settle(
         best = np.inf
         place = -1
         start = -1
-        if last - first >= facts[job, 0]:
+        if last - first >= fewest_slots(job, facts):
             for rank in range(turn.shape[1]):
                 here = turn[job, rank]
                 if least[job, here] - off >= best:
@@ -131,12 +132,17 @@ def _settle(
                 _lay_soft_costs(
                     job, here, first, last, uses, rates, free, stiff, stiffness, share, most_off, level, cost
                 )
-                total, begin = pick(job, first, last, facts, cost, order)
+                if profiled(job, facts):
+                    energy = rates[0, here, first:last]
+                    total = spread_levels(job, cost[: last - first], energy, facts, uses, order)
+                    begin = first
+                else:
+                    total, begin = pick(job, first, last, facts, cost, order)
                 if total + fixed[job, here] < best:
                     best = total + fixed[job, here]
                     place = here
                     start = begin
-                    if facts[job, 3] == 1:
+                    if facts[job, 3] > 0:
                         # At once: the next region overwrites the order.
                         write(job, place, start, first, facts, order, region, spots, span)
         if place < 0:
@@ -169,14 +175,17 @@ def _work(
 # stiffness per resource, region and slot, level of prices per resource, then facts, uses, fixed, rates,
 # before, after, least cost and order of regions (see seats), state of the plan → how many moved. A job
 # that finds no window is out.
-SETTLE = Kernel(
-    _settle,
-    _settle,
-    signature=f"int64({read_only('int64', 1)}, float64, float64, float64, {read_only('float64', 3)}, "
-    f"{read_only('float64', 1)}, {TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, {STATE})",
-    work=_work,
-    helpers=(*SEAT_HELPERS, _lay_soft_costs),
-    exact=False,
+SETTLE, LEVEL_SETTLE = (
+    Kernel(
+        _settle,
+        _settle,
+        signature=f"int64({read_only('int64', 1)}, float64, float64, float64, {read_only('float64', 3)}, "
+        f"{read_only('float64', 1)}, {TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, {STATE})",
+        work=_work,
+        helpers=(form, *SEAT_HELPERS, _lay_soft_costs),
+        exact=False,
+    )
+    for form in FORMS
 )
 
 
@@ -229,11 +238,14 @@ def _evict_work(facts: Indices, *_rest: Any) -> float:
 
 
 # facts, uses, the state of a plan, and out: jobs taken out of overfull slots → how many were.
-EVICT = Kernel(
-    _evict,
-    _evict,
-    signature=f"int64({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE}, int64[::1])",
-    work=_evict_work,
-    helpers=SEAT_HELPERS,
-    exact=False,
+EVICT, LEVEL_EVICT = (
+    Kernel(
+        _evict,
+        _evict,
+        signature=f"int64({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE}, int64[::1])",
+        work=_evict_work,
+        helpers=(form, *SEAT_HELPERS),
+        exact=False,
+    )
+    for form in FORMS
 )
