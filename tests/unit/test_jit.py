@@ -60,6 +60,40 @@ def test_big_calls_and_warm_kernels_are_compiled(
     assert kernel(read_only(3)) == 3.5
 
 
+DOUBLED = True
+
+
+def _scaled(value: float) -> float:
+    if DOUBLED:
+        return 2.0 * value
+    return value
+
+
+def test_a_form_is_compiled_for_its_constants_and_the_twin_reads_the_modules(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jit_kernel, "_REGISTRY", [])
+    monkeypatch.setenv("AICSCHED_CACHE_DIR", str(tmp_path))
+
+    def loop(value: float) -> float:
+        return _scaled(value)
+
+    made = [
+        Kernel(
+            loop,
+            loop,
+            signature="float64(float64)",
+            work=lambda _value: 0.0,
+            helpers=(_scaled,),
+            constants=constants,
+        )
+        for constants in ({"DOUBLED": False}, {"DOUBLED": True}, {})
+    ]
+    assert [kernel.twin(3.0) for kernel in made] == [6.0, 6.0, 6.0]
+    # Each in a folder of its own: the second must not find the first one's code.
+    assert [kernel.compiled()(3.0) for kernel in made] == [3.0, 6.0, 6.0]
+
+
 def test_the_environment_forces_a_form(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AICSCHED_KERNELS", "numba")
     assert kernel(read_only(3)) == 3.5

@@ -28,7 +28,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 __all__ = ["COMPILING", "cache_dir", "compile_kernel"]
 
@@ -84,7 +84,10 @@ def _is_private(folder: Path) -> bool:
 
 
 def compile_kernel(
-    loop: Callable[..., Any], helpers: Sequence[Callable[..., Any]], signature: str
+    loop: Callable[..., Any],
+    helpers: Sequence[Callable[..., Any]],
+    signature: str,
+    constants: Mapping[str, float],
 ) -> Callable[..., Any]:
     """Compile a loop with numba, or take it from the cache.
 
@@ -96,6 +99,8 @@ def compile_kernel(
         Functions that it calls, each before those that call it in turn.
     signature : str
         numba's explicit signature of the loop.
+    constants : mapping of str to bool, int or float
+        Module constants, and the values that they have here.
 
     Returns
     -------
@@ -104,26 +109,30 @@ def compile_kernel(
         ``NUMBA_DISABLE_JIT`` set, the loop itself.
     """
     with COMPILING:
-        folder = _kernel_folder(loop, helpers, signature)
+        folder = _kernel_folder(loop, helpers, signature, constants)
         if folder is None:
-            return _compiled(loop, helpers, signature, None)
+            return _compiled(loop, helpers, signature, constants, None)
         with _alone_in(folder):
             if not _intact(folder):
                 _LOG.warning("compiled code in %s is broken and made anew", folder)
                 _empty(folder)
             try:
-                made = _compiled(loop, helpers, signature, folder)
+                made = _compiled(loop, helpers, signature, constants, folder)
             except Exception:  # noqa: BLE001 - loading what doesn't fit raises nearly anything
                 # Whatever is wrong with the folder must not stop the work, nor meet the next process.
                 # A fault of the loop itself comes up again here.
                 _empty(folder)
-                return _compiled(loop, helpers, signature, None)
+                return _compiled(loop, helpers, signature, constants, None)
             _seal(folder)
             return made
 
 
 def _compiled(
-    loop: Callable[..., Any], helpers: Sequence[Callable[..., Any]], signature: str, folder: Path | None
+    loop: Callable[..., Any],
+    helpers: Sequence[Callable[..., Any]],
+    signature: str,
+    constants: Mapping[str, float],
+    folder: Path | None,
 ) -> Callable[..., Any]:
     import numba  # noqa: PLC0415 - importing it takes a second
 
@@ -131,7 +140,7 @@ def _compiled(
     config: Any = library.core.config
 
     # The loop sees compiled helpers under their own names, while the module keeps the plain ones.
-    names: dict[str, Any] = dict(getattr(loop, "__globals__", {}))
+    names: dict[str, Any] = dict(getattr(loop, "__globals__", {})) | dict(constants)
     for helper in helpers:
         names[helper.__name__] = numba.njit(forceinline=True)(_with_globals(helper, names))
     dispatcher: Any = numba.njit(nogil=True)(_with_globals(loop, names))
@@ -163,10 +172,13 @@ def _with_globals(function: Callable[..., Any], names: dict[str, Any]) -> Callab
 
 
 def _kernel_folder(
-    loop: Callable[..., Any], helpers: Sequence[Callable[..., Any]], signature: str
+    loop: Callable[..., Any],
+    helpers: Sequence[Callable[..., Any]],
+    signature: str,
+    constants: Mapping[str, float],
 ) -> Path | None:
     """Return the folder for exactly this code, or None where none can be made."""
-    digest = hashlib.sha256(signature.encode())
+    digest = hashlib.sha256(f"{signature}{sorted(constants.items())}".encode())
     for function in (loop, *helpers):
         digest.update(_bytes_of(function))
     folder = cache_dir() / f"{loop.__module__.rpartition('.')[2]}.{loop.__name__}-{digest.hexdigest()[:16]}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.jit.cache import COMPILING, compile_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["AUTO_WORK", "Kernel", "warmup"]
 
 # Below about this many inner steps numpy answers before numba is even imported (measured: import 0.9 s).
 AUTO_WORK: Final = 200_000_000
+_NONE: Final[Mapping[str, float]] = MappingProxyType({})
 _REGISTRY: Final[list[Kernel]] = []
 
 
@@ -36,6 +38,9 @@ class Kernel:
     helpers : sequence of callable
         Plain functions that the loop calls, each before those that call it in turn;
         they are compiled along with it.
+    constants : mapping of str to bool, int or float, optional
+        Values of module constants that the compiled form is made for, in place of their own: what a
+        false one rules out is not compiled at all. The twin reads the module's.
     exact : bool
         Both forms agree to the last bit. Such a kernel never waits for its compiler.
 
@@ -56,6 +61,7 @@ class Kernel:
         signature: str,
         work: Callable[..., float],
         helpers: Sequence[Callable[..., Any]] = (),
+        constants: Mapping[str, float] = _NONE,
         exact: bool = False,
     ) -> None:
         self.loop = loop
@@ -63,6 +69,7 @@ class Kernel:
         self.signature = signature
         self.work = work
         self.helpers = tuple(helpers)
+        self.constants = dict(constants)
         self.exact = exact
         self._compiled: Callable[..., Any] | None = None
         self.warm = False
@@ -111,7 +118,7 @@ class Kernel:
             return self._compiled
         with COMPILING:
             if self._compiled is None:
-                self._compiled = compile_kernel(self.loop, self.helpers, self.signature)
+                self._compiled = compile_kernel(self.loop, self.helpers, self.signature, self.constants)
             return self._compiled
 
 

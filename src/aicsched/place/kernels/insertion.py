@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
-from aicsched.place.kernels.levels import FORMS, hold_levels, profiled
+from aicsched.place.kernels.levels import FORMS, PROFILES, hold_levels
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
     STATE,
@@ -79,7 +79,8 @@ INSERT, LEVEL_INSERT = (
         signature=f"int64({read_only('int64', 1)}, {TABLES}, {read_only('float64', 2)}, "
         f"{read_only('int32', 2)}, {STATE}, int64[::1])",
         work=_work,
-        helpers=(form, *SEAT_HELPERS),
+        helpers=SEAT_HELPERS,
+        constants=form,
         exact=False,
     )
     for form in FORMS
@@ -114,7 +115,8 @@ PLACE, LEVEL_PLACE = (
         _place,
         signature=f"void({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE})",
         work=_place_work,
-        helpers=(form, *SEAT_HELPERS),
+        helpers=SEAT_HELPERS,
+        constants=form,
         exact=False,
     )
     for form in FORMS
@@ -156,7 +158,7 @@ def _answer(
             spots,
             span,
         )
-        if profiled(job, facts):
+        if PROFILES and facts[job, 3] > 1:
             hold_levels(job, place, 1.0, facts, uses, load, spots)
             continue
         for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
@@ -178,7 +180,8 @@ ANSWER, LEVEL_ANSWER = (
         f"{read_only('float64', 3)}, {read_only('int32', 1)}, {read_only('int32', 1)}, "
         "int64[::1], int64[::1], float64[:, :, ::1])",
         work=_answer_work,
-        helpers=(form, *SEAT_HELPERS),
+        helpers=SEAT_HELPERS,
+        constants=form,
         exact=False,
     )
     for form in FORMS

@@ -21,34 +21,27 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMS",
     "LEVEL_HELPERS",
+    "PROFILES",
     "fewest_slots",
     "fit_levels",
     "hold_levels",
     "pick_levels",
-    "profiled",
     "spent_levels",
     "spread_levels",
 ]
 
 
-def profiled(job: int, facts: Indices) -> bool:
-    """Tell whether a job has a profile."""
-    return facts[job, 3] > 1
-
-
-def _none_profiled(_job: int, _facts: Indices) -> bool:
-    return False
+# Kernels are compiled once for jobs that may have profiles, and once for problems where none has: there the
+# compiler drops all that profiles need, which would cost a tenth of the time. Both ask by this name.
+PROFILES = True
+FORMS = ({"PROFILES": False}, {"PROFILES": True})
 
 
 def fewest_slots(job: int, facts: Indices) -> Any:  # noqa: ANN401 - numba's integer
     """Return how many slots a job needs at least: one that does several units in a slot may need one."""
-    return 1 if profiled(job, facts) else facts[job, 0]
-
-
-# Kernels are compiled once for jobs that may have profiles, and once for problems where none has: there the
-# compiler drops all that profiles need, which would cost a tenth of the time. Both ask by one name.
-_none_profiled.__name__ = profiled.__name__
-FORMS = (_none_profiled, profiled)
+    if PROFILES and facts[job, 3] > 1:
+        return 1
+    return facts[job, 0]
 
 
 def pick_levels(levels: Array, again: Array, length: int, order: Indices) -> Any:  # noqa: ANN401 - a number

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
-from aicsched.place.kernels.levels import FORMS, LEVEL_HELPERS, profiled, spread_levels
+from aicsched.place.kernels.levels import FORMS, LEVEL_HELPERS, PROFILES, spread_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def _least(
                 cost[place] += use * (high[place] - low[place])
     best = np.inf
     chosen = 0
-    if profiled(job, facts):
+    if PROFILES and facts[job, 3] > 1:
         energy = sums[0, region, begin + 1 : begin + 1 + count] - sums[0, region, begin : begin + count]
         best = spread_levels(job, cost[:count], energy, facts, uses, order)
         return best, begin + order[0]
@@ -186,7 +186,8 @@ PRICE, LEVEL_PRICE = (
         _price,
         signature=f"void({_TABLES} float64[:, ::1], int32[:, ::1])",
         work=_work,
-        helpers=(form, *LEVEL_HELPERS, part_smallest, _smallest, _least),
+        helpers=(*LEVEL_HELPERS, part_smallest, _smallest, _least),
+        constants=form,
         exact=False,
     )
     for form in FORMS
@@ -199,7 +200,8 @@ BOUND, LEVEL_BOUND = (
         _bound,
         signature=f"void({_TABLES} float64[::1], int32[::1], int32[::1])",
         work=_work,
-        helpers=(form, *LEVEL_HELPERS, part_smallest, _smallest, _least),
+        helpers=(*LEVEL_HELPERS, part_smallest, _smallest, _least),
+        constants=form,
         exact=False,
     )
     for form in FORMS

@@ -373,7 +373,8 @@ REPAIR, LEVEL_REPAIR = (
         f"{read_only('float64', 2)}, {read_only('int32', 2)}, {read_only('int32', 2)}, {STATE}, "
         "float64[::1])",
         work=_work,
-        helpers=(form, *SEAT_HELPERS, _drawn, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
+        helpers=(*SEAT_HELPERS, _drawn, _occupant, _ruin, _empty, _shuffle, _refill, _restore),
+        constants=form,
         exact=False,
     )
     for form in FORMS

@@ -68,7 +68,8 @@ RUNNER_UP, LEVEL_RUNNER_UP = (
         signature=f"void({TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, "
         "float64[:, :, ::1], int64[::1], int64[:, ::1], int64[::1], float64[::1])",
         work=_work,
-        helpers=(form, *SEAT_HELPERS),
+        helpers=SEAT_HELPERS,
+        constants=form,
         exact=False,
     )
     for form in FORMS

@@ -18,10 +18,10 @@ import numpy as np
 
 from aicsched.place.kernels.levels import (
     LEVEL_HELPERS,
+    PROFILES,
     fewest_slots,
     fit_levels,
     hold_levels,
-    profiled,
     spent_levels,
 )
 from aicsched.place.kernels.oracle import part_smallest
@@ -148,7 +148,7 @@ def priced_in(
     if last - first < fewest_slots(job, facts):
         return np.inf, -1
     _lay_costs(job, place, first, last, uses, rates, free, weight, cost)
-    if profiled(job, facts):
+    if PROFILES and facts[job, 3] > 1:
         energy = rates[0, place, first:last]
         best = fit_levels(job, cost[: last - first], energy, free[:, place, first:last], facts, uses, order)
         return best, first if best < np.inf else -1
@@ -306,7 +306,7 @@ def take(
     """Take the room of a job whose spots are written down, and put it last in its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
-    if profiled(job, facts):
+    if PROFILES and facts[job, 3] > 1:
         hold_levels(job, place, -1.0, facts, uses, free, spots)
     else:
         for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
@@ -338,7 +338,7 @@ def leave(
     """Give a job's room back, and take it out of its ring."""
     place = region[job]
     costs = uses.shape[1] - free.shape[0]
-    if profiled(job, facts):
+    if PROFILES and facts[job, 3] > 1:
         hold_levels(job, place, 1.0, facts, uses, free, spots)
     else:
         for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
@@ -366,7 +366,7 @@ def spent(
 ) -> float:
     """Return what a job costs where it sits, prices counted with a weight."""
     total = fixed[job, region[job]]
-    if profiled(job, facts):
+    if PROFILES and facts[job, 3] > 1:
         return total + spent_levels(job, region[job], facts, uses, rates, resources, spots, weight)
     for index in range(facts[job, 4], facts[job, 4] + facts[job, 0]):
         total += _slot_cost(job, region[job], spots[index], uses, rates, resources, weight)

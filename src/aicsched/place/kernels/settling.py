@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aicsched.jit import Kernel
-from aicsched.place.kernels.levels import FORMS, fewest_slots, profiled, spread_levels
+from aicsched.place.kernels.levels import FORMS, PROFILES, fewest_slots, spread_levels
 from aicsched.place.kernels.seats import (
     SEAT_HELPERS,
     STATE,
@@ -132,7 +132,7 @@ def _settle(
                 _lay_soft_costs(
                     job, here, first, last, uses, rates, free, stiff, stiffness, share, most_off, level, cost
                 )
-                if profiled(job, facts):
+                if PROFILES and facts[job, 3] > 1:
                     energy = rates[0, here, first:last]
                     total = spread_levels(job, cost[: last - first], energy, facts, uses, order)
                     begin = first
@@ -182,7 +182,8 @@ SETTLE, LEVEL_SETTLE = (
         signature=f"int64({read_only('int64', 1)}, float64, float64, float64, {read_only('float64', 3)}, "
         f"{read_only('float64', 1)}, {TABLES}, {read_only('float64', 2)}, {read_only('int32', 2)}, {STATE})",
         work=_work,
-        helpers=(form, *SEAT_HELPERS, _lay_soft_costs),
+        helpers=(*SEAT_HELPERS, _lay_soft_costs),
+        constants=form,
         exact=False,
     )
     for form in FORMS
@@ -244,7 +245,8 @@ EVICT, LEVEL_EVICT = (
         _evict,
         signature=f"int64({read_only('int64', 2)}, {read_only('float64', 2)}, {STATE}, int64[::1])",
         work=_evict_work,
-        helpers=(form, *SEAT_HELPERS),
+        helpers=SEAT_HELPERS,
+        constants=form,
         exact=False,
     )
     for form in FORMS
