@@ -17,7 +17,9 @@ CALLED_BY_OTHERS = [
     "__dir__",
     "__getattr__",
     "capture_signals",  # uvicorn
+    "do_*",  # http.server
     "handle_*",  # html.parser
+    "log_message",  # http.server
     "settings_customise_sources",  # pydantic-settings
     "pytest_*",
     "test_*",
