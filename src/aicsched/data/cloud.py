@@ -98,7 +98,8 @@ def from_cells(row: Mapping[str, str]) -> CloudRegion:
         The region.
     """
     cells: dict[str, Any] = {name: row[name] for name in CloudRegion.__slots__}
-    return CloudRegion(**cells | {name: float(row[name] or "nan") for name in _NUMBERS})
+    cells.update({name: float(row[name] or "nan") for name in _NUMBERS})
+    return CloudRegion(**cells)
 
 
 @cache
