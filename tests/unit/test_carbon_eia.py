@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicsched.domain.carbon import IntensityKind, Quality
-from aicsched.errors import AicschedError, ConfigError, SignalInvalid, SlotError, UnknownZone
+from aicsched.errors import AicschedError, ConfigError, SignalGap, SignalInvalid, SlotError, UnknownZone
 from aicsched.footprint.intensity import emission_factors
 from aicsched.signals.carbon.eia import EIA_ZONES, EiaCarbon, decode_eia
 from aicsched.signals.transport import Transport
@@ -142,10 +142,11 @@ def test_longer_slots_weigh_hours_by_what_they_generate(server: Upstream) -> Non
 def test_a_fuel_that_reports_late_leaves_its_hours_without_a_value(api: Eia, server: Upstream) -> None:
     late = END_S - 2 * HOUR_S
     api.leave_out = lambda fuel, end_s: fuel == "NG" and end_s > late
+    series = _source(server).read("CISO", SlotGrid(late - HOUR_S, HOUR_S, 3))
+    assert (series.missing, series.flags) == (2, ("fuel-missing:2",))
     # Even where the whole window lacks it: the two days before show that there is gas.
-    series = _source(server).read("CISO", SlotGrid(late, HOUR_S, 2))
-    assert series.missing == 2
-    assert series.flags == ("fuel-missing:2",)
+    with pytest.raises(SignalGap, match="fuel-missing:2"):
+        _source(server).read("CISO", SlotGrid(late, HOUR_S, 2))
 
 
 @pytest.mark.parametrize("value", ["300", 300, 300.0])

@@ -36,7 +36,7 @@ def _afterwards(start_s: int) -> int | None:
 
 
 class Uk:
-    """An API with the documented paths: ranges of at most 14 days, 48 hours ahead, regions without actuals."""
+    """An API with the documented paths: at most 14 days, 48 hours ahead, regions without actuals."""
 
     def __init__(self) -> None:
         self.actual: Callable[[int], Any] = lambda start_s: (

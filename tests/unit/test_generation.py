@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicsched.domain.carbon import CarbonSeries, EmissionScope, Quality
-from aicsched.errors import ConfigError, SignalInvalid, SlotError
+from aicsched.errors import ConfigError, SignalGap, SignalInvalid, SlotError
 from aicsched.footprint.intensity import emission_factors
 from aicsched.signals.generation import STORAGE, GenerationRows, factors_of, lay_generation
 from aicsched.slots import HOUR_S, SlotGrid
@@ -122,14 +122,15 @@ def test_what_lies_around_a_window_tells_which_fuels_there_are() -> None:
     rows = GenerationRows(*(column[~np.isnan(rows.power_mw)] for column in rows))
     alone = GenerationRows(*(column[rows.start_s == 2 * HOUR_S] for column in rows))
     last = SlotGrid(2 * HOUR_S, HOUR_S, 1)
-    assert np.isnan(_read(rows, 3, part=last).values_g_per_kwh).all()
+    with pytest.raises(SignalGap, match="fuel-missing:1"):
+        _read(rows, 3, part=last)
     # Alone, the hour would look like wind only: why sources ask for two days before a window.
     assert _read(alone, 3, part=last).values_g_per_kwh.tolist() == [WIND]
 
 
 def test_a_fuel_that_never_told_anything_is_missing_everywhere() -> None:
-    series = _read(_rows({"GAS": [NAN, NAN], "WIND": [100.0, 100.0]}), 2)
-    assert series.missing == 2
+    with pytest.raises(SignalGap, match="fuel-missing:2"):
+        _read(_rows({"GAS": [NAN, NAN], "WIND": [100.0, 100.0]}), 2)
 
 
 def test_an_unknown_code_counts_as_other_and_is_named() -> None:
@@ -185,9 +186,10 @@ def test_an_infinite_power_is_refused() -> None:
         _read(_rows({"GAS": [float("inf")]}), 1)
 
 
-@pytest.mark.parametrize("told", [{}, {"BAT": [5.0]}, {"GAS": [0.0]}, {"GAS": [-3.0]}, {"GAS": [NAN]}])
+@pytest.mark.parametrize("told", [{}, {"BAT": [5.0]}, {"GAS": [0.0]}, {"GAS": [-1.0]}, {"GAS": [NAN]}])
 def test_without_generation_there_is_no_intensity(told: dict[str, list[float]]) -> None:
-    assert _read(_rows(told), 1).missing == 1
+    with pytest.raises(SignalGap, match="no value from 1970-01-01T00:00Z"):
+        _read(_rows(told), 1)
 
 
 def test_the_mix_sums_codes_of_one_fuel_and_leaves_storage_out() -> None:
@@ -201,6 +203,12 @@ def test_the_mix_sums_codes_of_one_fuel_and_leaves_storage_out() -> None:
     np.testing.assert_array_equal(mix.generation_mw, [[15.0, NAN], [1.0, 0.0]])
     with pytest.raises(SignalInvalid, match="no generation was reported"):
         lay_generation(_rows({"BAT": [9.0]}), slots, fuel_of=FUEL_OF, where="a test").mix("test")
+
+
+def test_what_was_read_is_known_since_then() -> None:
+    series = _read(_rows({"GAS": [100.0, NAN, 100.0]}), 3, now_s=4 * HOUR_S)
+    assert len(series.known_at(4 * HOUR_S - 1).slots) == 0
+    assert series.known_at(4 * HOUR_S).missing == 1
 
 
 def test_own_factors_take_the_places_of_the_packaged_ones() -> None:
@@ -226,7 +234,11 @@ POWERS = st.one_of(st.just(NAN), st.floats(-300, 1000).map(lambda value: round(v
     now_h=st.integers(0, 4),
 )
 def test_beside_a_plain_loop(table: dict[str, list[float]], now_h: int) -> None:
-    series = _read(_rows(table), 3, now_s=now_h * HOUR_S)
+    try:
+        series = _read(_rows(table), 3, now_s=now_h * HOUR_S)
+    except SignalGap:
+        assert all(_plainly(table, slot, now_h)[1] == Quality.MISSING for slot in range(3))
+        return
     for slot in range(3):
         expected = _plainly(table, slot, now_h)
         value, quality = series.values_g_per_kwh[slot], Quality(int(series.quality[slot]))

@@ -24,8 +24,9 @@ import numpy as np
 
 from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality
 from aicsched.domain.flags import Flag
+from aicsched.domain.readings import Readings
 from aicsched.domain.source_mix import SourceMix
-from aicsched.errors import ConfigError, SignalInvalid, SlotError, did_you_mean
+from aicsched.errors import ConfigError, SignalGap, SignalInvalid, SlotError, did_you_mean
 from aicsched.footprint.intensity import emission_factors, mix_intensity
 from aicsched.slots import format_time
 
@@ -179,7 +180,7 @@ class Generation:
         source : str
             Id of who says so.
         now_s : float
-            When it was read, seconds since the epoch.
+            When it was read, seconds since the epoch: since then each value is known.
         flags : tuple of str
             What else is to be said of it.
 
@@ -192,6 +193,8 @@ class Generation:
         ------
         SlotError
             The part is not contained in the grid.
+        SignalGap
+            There is no value at all in the part.
         """
         makes = np.array([fuel != STORAGE for fuel in self.fuels], dtype=np.bool_)
         factors = np.array([factors_g_per_kwh[fuel] for fuel in self.fuels if fuel != STORAGE])
@@ -205,13 +208,17 @@ class Generation:
         filled = np.where(missing & small[:, None], 0.0, power)
         values = mix_intensity(filled, factors)
         partly = ((known < 1 - _EXACT) | (missing & small[:, None])).any(axis=0)
-        quality = np.where(partly, Quality.ESTIMATED, Quality.ACTUAL)
+        quality = np.where(partly, Quality.ESTIMATED, Quality.ACTUAL).astype(np.int8)
         quality[np.isnan(values)] = Quality.MISSING
         reported = np.asarray((known > 0).any(axis=0))
         quality[broken & reported] = Quality.QUARANTINED
         values[broken] = np.nan
         lacking = np.asarray((missing & ~small[:, None]).any(axis=0))
         without = int((lacking & reported)[cut].sum())
+        if len(part) and np.isnan(values[cut]).all() and not (broken & reported)[cut].any():
+            why = f" ({Flag.FUEL_MISSING.of(without)})" if without else ""
+            msg = f"{source} has no value from {format_time(part.start_s)} to {format_time(part.end_s)}{why}"
+            raise SignalGap(msg, hint="ask for another window, or another source", value=len(part))
         notes = [*flags, *([Flag.FUEL_MISSING.of(without)] if without else [])]
         notes += [Flag.FUEL_UNKNOWN.of(code) for code in self.unknown_codes]
         return CarbonSeries(
@@ -221,8 +228,21 @@ class Generation:
             values_g_per_kwh=values[cut],
             source=source,
             quality=quality[cut],
-            flags=tuple(notes),
+            flags=tuple(dict.fromkeys(notes)),
+            readings=_readings(part, values[cut], quality[cut], int(now_s)),
         )
+
+
+def _readings(
+    slots: SlotGrid, values: NDArray[np.float64], quality: NDArray[np.int8], read_s: int
+) -> Readings:
+    known = ~np.isnan(values)
+    return Readings(
+        start_s=slots.starts_s()[known],
+        read_s=np.full(int(known.sum()), read_s, dtype=np.int64),
+        values_g_per_kwh=values[known],
+        quality=quality[known],
+    )
 
 
 def _largest_shares(power: NDArray[np.float64]) -> NDArray[np.float64]:
