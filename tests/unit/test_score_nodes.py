@@ -14,8 +14,9 @@ from aicsched.domain.fleet import Fleet, Node, Region
 from aicsched.domain.forecast import Forecast
 from aicsched.domain.telemetry import Telemetry
 from aicsched.errors import ConfigError, InputError, SlotError, UnknownZone
+from aicsched.score.engine import PodColumns, ScoreEngine
 from aicsched.score.intensity import met_by_region, slot_shares
-from aicsched.score.nodes import node_arrays, node_terms, score_nodes
+from aicsched.score.nodes import node_columns, score_nodes
 from aicsched.score.regions import score_regions
 from aicsched.score.request import Request, ScoreWeights
 from aicsched.score.utilisation import over_horizon
@@ -80,23 +81,42 @@ FORECASTS = {"Z": forecast("Z", np.full(96, 400.0)), "Y": forecast("Y", np.full(
 WORK = Request(vcpus=8, duration_s=5 * HOUR)
 
 
+# Share of the way from idle to full power, by Teads' four points.
+def power_share(load: float) -> float:
+    return float(np.interp(load, [0, 0.1, 0.5, 1], [0, 0.2 / 0.9, 0.63 / 0.9, 1]))
+
+
 def test_grams_of_a_busy_node_worked_out_by_hand() -> None:
     (card,) = score_nodes(WORK, fleet_of(node("a")), FORECASTS, telemetry({"a": 0.3}), start_s=START)
     terms = {term.name: term for term in card.terms}
-    # 8 threads of (420 - 100) / 64 = 5 W for 5 h at PUE 1.2: 0.24 kWh at 400 g.
-    assert terms["operational"].mid_g == pytest.approx(96.0)
-    assert terms["operational"].low_g == pytest.approx(96.0 * 0.6 * 0.85)
-    assert terms["operational"].high_g == pytest.approx(96.0 * 1.4 * 1.15)
+    # From 30 % to 42.5 % load, on a piece that rises by 0.43 / 0.9 in 0.4, of 320 W, for 5 h at PUE 1.2.
+    kwh = 0.125 * (0.43 / 0.4) / 0.9 * 0.320 * 5 * 1.2
+    assert kwh == pytest.approx(0.2867, abs=1e-4)
+    assert terms["operational"].mid_g == pytest.approx(kwh * 400)
+    assert kwh == pytest.approx((power_share(0.425) - power_share(0.3)) * 0.320 * 6)
+    # Low: the flattest of the curves there, a root's from 0.4046 to 0.7564 of rated power in 0.4 of load, the
+    # lower quartile of the family's power, and the lower intensity.
+    low_kwh = 0.125 * ((0.7564 - 0.4046) / 0.4) / 0.9 * 0.320 * 6 * (1.79 / 1.916)
+    assert terms["operational"].low_g == pytest.approx(low_kwh * 400 * 0.6)
+    assert terms["operational"].high_g == pytest.approx(kwh * 400 * 1.4 * (2.127 / 1.916))
     assert "idle_share" not in terms
     assert card.slo_risk < 1e-6
-    assert card.mid_g == pytest.approx(96.0, rel=1e-6)
+    assert card.mid_g == pytest.approx(kwh * 400, rel=1e-6)
     assert card.inputs == ("test:Z by flat", "seen")
 
 
 def test_an_empty_node_bears_its_idle_power() -> None:
     (card,) = score_nodes(WORK, fleet_of(node("a")), FORECASTS, telemetry({"a": 0.01}), start_s=START)
-    terms = {term.name: term.mid_g for term in card.terms}
-    assert terms["idle_share"] == pytest.approx(100 * 5 / 1000 * 1.2 * 400)
+    terms = {term.name: term for term in card.terms}
+    assert terms["idle_share"].mid_g == pytest.approx(100 * 5 / 1000 * 1.2 * 400)
+    assert terms["idle_share"].high_g == pytest.approx(100 * 5 / 1000 * 1.2 * 400 * 1.4 * 0.4829 / 0.4238)
+
+
+def test_work_past_a_full_machine_is_done_later_at_its_last_watts() -> None:
+    (card,) = score_nodes(WORK, fleet_of(node("a")), FORECASTS, telemetry({"a": 0.95}), start_s=START)
+    operational = next(term for term in card.terms if term.name == "operational")
+    assert operational.mid_g == pytest.approx(0.125 * 0.6 * 0.320 * 6 * 400)
+    assert card.slo_risk > 0.99
 
 
 def test_embodied_is_sunk_in_decisions_and_amortised_in_reports() -> None:
@@ -216,10 +236,12 @@ def test_arrays_and_cards_agree_and_are_ordered(
     )
     seen = telemetry(dict(zip("ab", load, strict=False)))
     work, weights = Request(vcpus=vcpus, duration_s=hours * HOUR), ScoreWeights(risk_g=risk_g, embodied=mode)
-    terms = node_terms(work, node_arrays(work, fleet, FORECASTS, seen, start_s=START), weights)
+    columns = node_columns(fleet, FORECASTS, seen, start_s=START, duration_s=work.duration_s, weights=weights)
+    engine = ScoreEngine({hours: columns}, (weights,))
     cards = score_nodes(work, fleet, FORECASTS, seen, start_s=START, weights=weights)
     by_name = {card.candidate: card for card in cards}
-    assert [by_name[name].mid_g for name in "abc"] == pytest.approx(terms.total_g.tolist())
+    totals = engine.totals(PodColumns(vcpus=[vcpus], duration_h=[work.duration_s / HOUR]))[0]
+    assert [by_name[name].mid_g for name in "abc"] == totals.tolist()  # to the last bit
     assert [card.mid_g for card in cards] == sorted(card.mid_g for card in cards)
     for card in cards:
         assert 0 <= card.slo_risk <= 1
@@ -279,10 +301,14 @@ def test_impossible_requests(bad: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"risk_g": -1}, {"cpu_limit_share": 1.1}, {"embodied": "x"}, {"service_ms": 0}]
-)
+    "bad",
+    [
+        {"risk_g": -1}, {"cpu_limit_share": 1.1}, {"embodied": "x"}, {"service_ms": 0}, {"g_per_usd": -1},
+        {"max_g_per_kwh": 0}, {"max_slo_risk": 1.1}, {"latency_limit_ms": float("nan")},
+    ],
+)  # fmt: skip
 def test_impossible_weights(bad: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(bad))):
         ScoreWeights(**bad)
 
 

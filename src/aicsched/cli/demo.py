@@ -42,7 +42,7 @@ def demo(
 
 def _print(made: DemoRun, files: dict[str, str]) -> None:
     from aicsched.cli.plan import print_plan
-    from aicsched.score.explain import compare, explain
+    from aicsched.score.explain import explain
     from aicsched.slots import format_time
 
     run = made.run
@@ -64,6 +64,6 @@ def _print(made: DemoRun, files: dict[str, str]) -> None:
     console().print("\nWhere a request of 8 vCPUs for 4 h would go:")
     console().print(f"  best   {explain(made.nodes[0])}")
     console().print(f"  worst  {explain(made.nodes[-1])}")
-    console().print(f"  {compare(made.nodes[0], made.nodes[-1])}\n")
+    console().print(f"  {explain(made.nodes[0], made.nodes[-1])}\n")
     for name, path in files.items():
         console().print(f"{name:>7}  {path}")

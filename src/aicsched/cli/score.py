@@ -72,7 +72,7 @@ def card_dict(card: ScoreCard) -> dict[str, Any]:
 
 
 def _show(title: str, cards: Sequence[ScoreCard], *, top: int, as_json: bool) -> None:
-    from aicsched.score.explain import compare, explain
+    from aicsched.score.explain import explain
     from aicsched.units import format_mass
 
     shown = list(cards[:top])
@@ -96,7 +96,7 @@ def _show(title: str, cards: Sequence[ScoreCard], *, top: int, as_json: bool) ->
     # Totals compare only where the work is the same: backends of two kinds do two kinds of it.
     rivals = [card for card in feasible[1:] if card.request == feasible[0].request]
     if rivals:
-        console().print(compare(feasible[0], rivals[-1]))
+        console().print(explain(feasible[0], rivals[-1]))
     if any(card.synthetic for card in shown):
         console().print("[yellow]synthetic data: parts of the input are the embedded sample[/yellow]")
 

@@ -6,27 +6,28 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from aicsched.score.nodes import node_arrays, node_terms
-from aicsched.score.request import Request, ScoreWeights
+import numpy as np
+
+from aicsched.score.engine import PodColumns, ScoreEngine
+from aicsched.score.nodes import node_columns
+from aicsched.score.request import ScoreWeights
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.telemetry import Telemetry
     from aicsched.extender.podrequest import PodRequest
-    from aicsched.score.nodes import NodeArrays
 
 __all__ = ["SPANS_H", "FleetCosts", "fleet_costs"]
 
 # A forecast is averaged over these spans beforehand; a pod takes the shortest that holds it.
 SPANS_H: Final = (1, 2, 4, 8, 24, 48, 96)
-# Replicas ask for the same, and the risks of the nodes take longer to compute than all the rest of an answer.
+# Replicas ask for the same.
 _REMEMBERED: Final = 256
 
 
@@ -36,14 +37,11 @@ class FleetCosts:
 
     Parameters
     ----------
-    by_span_h : tuple of (int, NodeArrays)
-        Per span [h], rising: the nodes with the intensity and load of that span.
-    weights : ScoreWeights
-        Exchange rates and limits.
+    engine : ScoreEngine
+        Of the nodes, with the spans that forecasts cover; its first policy counts.
     """
 
-    by_span_h: tuple[tuple[int, NodeArrays], ...]
-    weights: ScoreWeights
+    engine: ScoreEngine
     _remembered: Callable[[PodRequest], NDArray[np.float64]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,10 +64,9 @@ class FleetCosts:
         return self._remembered(request)
 
     def _cost_g(self, request: PodRequest) -> NDArray[np.float64]:
-        wanted_h = request.duration_s / HOUR_S
-        arrays = next((item for span_h, item in self.by_span_h if span_h >= wanted_h), self.by_span_h[-1][1])
-        asked = Request(vcpus=request.vcpus, duration_s=request.duration_s)
-        total_g = node_terms(asked, arrays, self.weights).total_g
+        pod = PodColumns(vcpus=np.array([request.vcpus]), duration_h=np.array([request.duration_s / HOUR_S]))
+        # Whether a pod fits is for the scheduler's own filters, which know what is free.
+        total_g: NDArray[np.float64] = self.engine.totals(pod, refuse=False)[0]
         total_g.flags.writeable = False
         return total_g
 
@@ -109,13 +106,11 @@ def fleet_costs(
     """
     end_s = min(forecast.slots.end_s for forecast in forecasts.values())
     covered = [span_h for span_h in SPANS_H if start_s + span_h * HOUR_S <= end_s] or [SPANS_H[0]]
-    by_span_h = tuple(
-        (
-            span_h,
-            node_arrays(
-                Request(vcpus=1.0, duration_s=span_h * HOUR_S), fleet, forecasts, telemetry, start_s=start_s
-            ),
+    chosen = weights or ScoreWeights()
+    spans = {
+        float(span_h): node_columns(
+            fleet, forecasts, telemetry, start_s=start_s, duration_s=span_h * HOUR_S, weights=chosen
         )
         for span_h in covered
-    )
-    return FleetCosts(by_span_h=by_span_h, weights=weights or ScoreWeights())
+    }
+    return FleetCosts(engine=ScoreEngine(spans, (chosen,), [region.name for region in fleet.regions]))

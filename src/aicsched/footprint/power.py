@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from aicsched.domain.fleet import Node
 
-__all__ = ["FamilyPower", "families", "family_power", "node_power_w", "power_w_per_vcpu"]
+__all__ = [
+    "FamilyPower",
+    "LoadShape",
+    "PowerBand",
+    "families",
+    "family_power",
+    "load_shapes",
+    "node_power_w",
+    "power_band",
+    "power_w_per_vcpu",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +148,123 @@ def power_w_per_vcpu(node: Node) -> float:
     return (node.max_w - node.idle_w) / node.vcpus
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadShape:
+    """Where between idle and full load a machine's power stands, over its load: straight pieces.
+
+    Parameters
+    ----------
+    kinks : tuple of float
+        Loads at which a piece begins, rising from 0.
+    steps : tuple of float
+        By how much the slope changes there: the share is the sum of ``step · max(load - kink, 0)``.
+    """
+
+    kinks: tuple[float, ...]
+    steps: tuple[float, ...]
+
+    def share_at(self, load: ArrayLike) -> NDArray[np.float64]:
+        """Return the share of the way from idle to full power.
+
+        Parameters
+        ----------
+        load : array_like, any shape
+            CPU utilisation, >= 0. Beyond 1 the last piece goes on: work that finds no
+            room is done later, at the watts of a full machine.
+
+        Returns
+        -------
+        ndarray, same shape
+            0 when idle, 1 at full load.
+
+        Examples
+        --------
+        >>> load_shapes()[0].share_at([0.0, 0.5, 1.0]).round(3).tolist()
+        [0.0, 0.7, 1.0]
+        """
+        over = np.asarray(load, dtype=np.float64)
+        made = self.steps[0] * over
+        for kink, step in zip(self.kinks[1:], self.steps[1:], strict=True):
+            made = made + step * np.maximum(over - kink, 0.0)
+        return made
+
+
 @cache
-def _curve() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return load shares, and where between idle and full load the power then stands."""
+def load_shapes() -> tuple[LoadShape, LoadShape, LoadShape]:
+    """Return how power rises with load: as published, and the two ends of its range.
+
+    Returns
+    -------
+    tuple of LoadShape
+        The published curve, a straight line, and a square root between the same points.
+
+    References
+    ----------
+    Teads, published in the Green Software Foundation's Impact Framework; closer to
+    measured servers than a straight line.
+    """
     rows = load_table("power_curve")
     load = np.array([float(row["cpu_share"]) for row in rows])
-    power = np.array([float(row["value"]) for row in rows])
-    return load, (power - power[0]) / (power[-1] - power[0])
+
+    def shape(column: str) -> LoadShape:
+        power = np.array([float(row[column]) for row in rows])
+        slopes = np.diff((power - power[0]) / (power[-1] - power[0])) / np.diff(load)
+        return LoadShape(kinks=tuple(load[:-1].tolist()), steps=tuple(np.diff(slopes, prepend=0.0).tolist()))
+
+    return shape("value"), shape("low"), shape("high")
+
+
+class PowerBand(NamedTuple):
+    """How far the power of a machine may be off, as multiples of what is known of it.
+
+    Parameters
+    ----------
+    idle_low, idle_high : float
+        Of its idle power.
+    range_low, range_high : float
+        Of the difference between full load and idle.
+    """
+
+    idle_low: float
+    idle_high: float
+    range_low: float
+    range_high: float
+
+
+def _band_of(power: FamilyPower) -> PowerBand:
+    idle_w, max_w = power.idle_w_per_vcpu, power.max_w_per_vcpu
+    return PowerBand(
+        power.idle_low_w_per_vcpu / idle_w,
+        power.idle_high_w_per_vcpu / idle_w,
+        # The power under load is nearly all of the range, so that one is off as the other is.
+        power.max_low_w_per_vcpu / max_w,
+        power.max_high_w_per_vcpu / max_w,
+    )
+
+
+@cache
+def power_band(family: str) -> PowerBand:
+    """Return how far published servers of a family lie about its median.
+
+    Parameters
+    ----------
+    family : str
+        A CPU family; one that the table doesn't have gets the median of all families' bands.
+
+    Returns
+    -------
+    PowerBand
+        Quartiles over medians.
+
+    Examples
+    --------
+    >>> [round(end, 2) for end in power_band("amd-epyc-gen3")]
+    [0.95, 1.14, 0.93, 1.11]
+    """
+    known = families()
+    if family in known:
+        return _band_of(known[family])
+    return PowerBand(*np.median([_band_of(power) for power in known.values()], axis=0).tolist())
 
 
 def node_power_w(node: Node, cpu_share: ArrayLike) -> NDArray[np.float64]:
@@ -185,5 +305,4 @@ def node_power_w(node: Node, cpu_share: ArrayLike) -> NDArray[np.float64]:
         bad = float(share[(share < 0) | (share > 1)].flat[0])
         msg = f"node '{node.name}': a utilisation of {bad:g} is not in 0..1"
         raise InputError(msg, hint="give a share, not per cent", value=bad)
-    load, power = _curve()
-    return node.idle_w + (node.max_w - node.idle_w) * np.interp(share, load, power)
+    return node.idle_w + (node.max_w - node.idle_w) * load_shapes()[0].share_at(share)

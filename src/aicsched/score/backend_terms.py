@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aicsched.domain.score import ScoreCard, ScoreTerm
 from aicsched.errors import InputError, did_you_mean
+from aicsched.score.limits import policy_refusals
 from aicsched.units import kwh_from_watts
 
 if TYPE_CHECKING:
@@ -179,7 +180,11 @@ def backend_card(  # noqa: PLR0913 - one keyword per part of a card
         request=request,
         terms=(*terms, ScoreTerm(name="slo_risk", low_g=low_g, mid_g=mid_g, high_g=high_g, note=note)),
         slo_risk=risk.mid,
-        refusals=refusals,
+        rates=weights.rates,
+        refusals=(
+            *refusals,
+            *policy_refusals(weights, backend.region, site.met, risk.mid, priced=False, any_price=False),
+        ),
         inputs=tuple(item for item in (site.met.source, backend.source) if item),
         synthetic=site.synthetic or site.met.synthetic,
     )

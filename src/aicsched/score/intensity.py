@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
+    from aicsched.slots import SlotGrid
 
-__all__ = ["Met", "met_by_region", "scaled", "slot_shares"]
+__all__ = ["Met", "grid_shares", "met_by_region", "scaled", "slot_shares"]
 
 _LOW, _HIGH = 0.1, 0.9
 
@@ -73,8 +74,27 @@ def slot_shares(forecast: Forecast, start_s: float, duration_s: float) -> NDArra
         wanted = f"{duration_s / HOUR_S:g} h from {format_time(start_s)}"
         msg = f"{forecast.grid_zone}: the forecast from {have} does not cover {wanted}"
         raise SlotError(msg, hint="forecast a longer horizon, or shorten the request", value=start_s)
-    starts_s = grid.starts_s()
-    overlap_s = np.minimum(starts_s + grid.step_s, end_s) - np.maximum(starts_s, start_s)
+    return grid_shares(grid, start_s, duration_s)
+
+
+def grid_shares(slots: SlotGrid, start_s: float, duration_s: float) -> NDArray[np.float64]:
+    """Return which share of a run falls into each slot of a grid that covers it.
+
+    Parameters
+    ----------
+    slots : SlotGrid
+        The grid.
+    start_s, duration_s : float
+        Start of the run, seconds since the epoch, and its length [s], > 0.
+
+    Returns
+    -------
+    ndarray, shape (len(slots),)
+        Shares that add up to 1.
+    """
+    starts_s = slots.starts_s()
+    end_s = start_s + duration_s
+    overlap_s = np.minimum(starts_s + slots.step_s, end_s) - np.maximum(starts_s, start_s)
     return np.maximum(overlap_s, 0.0) / duration_s
 
 

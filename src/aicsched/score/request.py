@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from aicsched.domain.score import ExchangeRates
 from aicsched.errors import ConfigError, InputError
 from aicsched.slots import HOUR_S
 
@@ -69,12 +70,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreWeights:
-    """Exchange rates and limits of a score; nothing is traded that isn't named here.
+    """Exchange rates, thresholds and hard limits of a score; nothing is traded that isn't named here.
 
     Parameters
     ----------
     risk_g : float
         What a certain breach of an objective counts as [g].
+    g_per_usd : float
+        What a dollar counts as [g/USD]; 0 tells the money and leaves it out of the total.
     cpu_limit_share : float
         Utilisation above which an objective is broken (the runbook's 80 %).
     latency_limit_ms : float
@@ -84,6 +87,12 @@ class ScoreWeights:
     embodied : str
         ``"sunk"``: hardware that stands already costs a decision nothing (SoCC'24,
         arXiv:2410.15087); ``"sci"``: the amortised share, for reports.
+    regions : tuple of str
+        Where work may go; empty means anywhere.
+    max_g_per_kwh : float
+        Above this mean intensity of its hours a candidate is refused [g/kWh].
+    max_slo_risk : float
+        Above this risk a candidate is refused, in [0, 1].
 
     Raises
     ------
@@ -92,15 +101,33 @@ class ScoreWeights:
     """
 
     risk_g: float = 100.0
+    g_per_usd: float = 0.0
     cpu_limit_share: float = 0.8
     latency_limit_ms: float = 100.0
     service_ms: float = 10.0
     embodied: Literal["sunk", "sci"] = "sunk"
+    regions: tuple[str, ...] = ()
+    max_g_per_kwh: float = math.inf
+    max_slo_risk: float = 1.0
 
     def __post_init__(self) -> None:
-        ok = (
-            self.risk_g >= 0 and 0 < self.cpu_limit_share <= 1 and self.latency_limit_ms > 0 < self.service_ms
+        rules: tuple[tuple[str, bool, str], ...] = (
+            ("risk_g", 0 <= self.risk_g < math.inf, "a number of grams from 0"),
+            ("g_per_usd", 0 <= self.g_per_usd < math.inf, "a number of grams per dollar from 0"),
+            ("cpu_limit_share", 0 < self.cpu_limit_share <= 1, "a share in (0, 1], not per cent"),
+            ("latency_limit_ms", 0 < self.latency_limit_ms < math.inf, "a positive number of milliseconds"),
+            ("service_ms", 0 < self.service_ms < math.inf, "a positive number of milliseconds"),
+            ("embodied", self.embodied in {"sunk", "sci"}, "'sunk' or 'sci'"),
+            ("max_g_per_kwh", self.max_g_per_kwh > 0, "a positive intensity"),
+            ("max_slo_risk", 0 <= self.max_slo_risk <= 1, "a probability in [0, 1]"),
         )
-        if not ok or self.embodied not in {"sunk", "sci"}:
-            msg = f"exchange rates {self} are out of range"
-            raise ConfigError(msg, hint="rates are >= 0, shares in (0, 1], times > 0, embodied sunk or sci")
+        for name, holds, hint in rules:
+            if not holds:
+                value = getattr(self, name)
+                msg = f"{name} is {value!r}, which is out of range"
+                raise ConfigError(msg, hint=f"give {hint}", value=value)
+
+    @property
+    def rates(self) -> ExchangeRates:
+        """The exchange rates alone."""
+        return ExchangeRates(risk_g=self.risk_g, g_per_usd=self.g_per_usd)

@@ -1,0 +1,1 @@
+"""Kernels of the score: thousands of nodes for hundreds of pods in one call."""

@@ -1,0 +1,217 @@
+"""Totals of all pods on all nodes, and the terms that they are made of.
+
+Both forms add up the same numbers in the same order, so they agree to the last bit,
+and so do the terms of a score that is explained with the total it was ranked by.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aicsched.jit import Kernel
+from aicsched.score.engine.kernels import layout as at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Real = Any  # a float or an array: what numpy broadcasts
+
+__all__ = ["SCORE_TOTALS", "SCORE_TOTALS_SINGLE", "CellTerms", "cell_terms", "power_share", "risk_of"]
+
+
+class CellTerms(NamedTuple):
+    """Terms of pods on nodes, all of one shape.
+
+    Parameters
+    ----------
+    operational_g, idle_share_g, transfer_g, embodied_g, money_g, slo_risk_g : ndarray
+        In the order in which they are added up [g].
+    slo_risk : ndarray
+        Probability that an objective breaks.
+    money_usd : ndarray
+        Electricity and machines [USD].
+    energy_kwh : ndarray
+        What the pod itself uses, with the building's overhead [kWh].
+    """
+
+    operational_g: Array
+    idle_share_g: Array
+    transfer_g: Array
+    embodied_g: Array
+    money_g: Array
+    slo_risk_g: Array
+    slo_risk: Array
+    money_usd: Array
+    energy_kwh: Array
+
+    @property
+    def total_g(self) -> Array:
+        """Sum of the terms [g], in the order of the kernel."""
+        carbon = self.operational_g + self.idle_share_g + self.transfer_g + self.embodied_g
+        return carbon + self.money_g + self.slo_risk_g
+
+
+def power_share(load: Real, curve: Array) -> Real:
+    """Return the share of the way from idle to full power at a load."""
+    made = curve[at.SLOPE] * load + curve[at.STEP_1] * np.maximum(load - curve[at.KINK_1], 0.0)
+    return made + curve[at.STEP_2] * np.maximum(load - curve[at.KINK_2], 0.0)
+
+
+def risk_of(risk: NDArray[np.float32], extra: Array) -> Array:
+    """Return the risk of nodes, (n, g), at an added load each, (n,)."""
+    steps = risk.shape[1] - 1
+    place = np.minimum(extra, 1.0) * steps
+    left = np.minimum(place.astype(np.int64), steps - 1)
+    nodes = np.arange(len(risk))
+    low = risk[nodes, left].astype(np.float64)
+    return low + (risk[nodes, left + 1].astype(np.float64) - low) * (place - left)
+
+
+def cell_terms(pod: Array, nodes: Array, risk: NDArray[np.float32], rates: Array, curve: Array) -> CellTerms:
+    """Return the terms of one pod on some nodes.
+
+    Parameters
+    ----------
+    pod : ndarray, shape (POD_FACTS,) or (POD_FACTS, n)
+        Of one pod, or of one a node.
+    nodes : ndarray, shape (NODE_FACTS, n)
+        Facts.
+    risk : ndarray of float32, shape (n, g)
+        Curves over the added load, from 0 to 1.
+    rates : ndarray, shape (POLICY_FACTS,) or (POLICY_FACTS, n)
+        Exchange rates.
+    curve : ndarray, shape (5,)
+        From load to power.
+
+    Returns
+    -------
+    CellTerms
+        Each of shape (n,).
+    """
+    vcpus, hours = pod[at.POD_VCPUS], pod[at.POD_H]
+    extra = vcpus * nodes[at.PER_VCPU]
+    seen = nodes[at.SEEN_SHARE]
+    loaded = seen * power_share(nodes[at.USED_SHARE] + extra, curve) - nodes[at.SEEN_BASE]
+    share = loaded + (1.0 - seen) * power_share(extra, curve)
+    energy_kwh = share * nodes[at.RANGE_KW] * hours
+    awake_kwh = nodes[at.AWAKE_KW] * hours
+    home = pod[at.POD_HOME]
+    away = np.where((home >= 0.0) & (home != nodes[at.REGION]), pod[at.POD_GB], 0.0)
+    vcpu_h = vcpus * hours
+    usd = (energy_kwh + awake_kwh) * nodes[at.USD_PER_KWH] + vcpu_h * nodes[at.USD_PER_VCPU_H]
+    chance = risk_of(risk, extra)
+    return CellTerms(
+        operational_g=energy_kwh * nodes[at.G_PER_KWH],
+        idle_share_g=awake_kwh * nodes[at.G_PER_KWH],
+        transfer_g=away * nodes[at.TRANSFER_G_PER_GB],
+        embodied_g=rates[at.EMBODIED] * vcpu_h * nodes[at.EMBODIED_G_PER_VCPU_H],
+        money_g=usd * rates[at.G_PER_USD],
+        slo_risk_g=chance * rates[at.RISK_G],
+        slo_risk=chance,
+        money_usd=usd,
+        energy_kwh=energy_kwh,
+    )
+
+
+def _twin(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
+    pods: Array,
+    nodes: Array,
+    risk: NDArray[np.float32],
+    rates: Array,
+    admits: NDArray[np.uint8],
+    curve: Array,
+    rows: Integers,
+    refuse: int,
+    first: int,
+    last: int,
+    out: NDArray[Any],
+) -> int:
+    here = slice(first, last)
+    facts = nodes[:, here]
+    for row in range(pods.shape[0]):
+        pod = pods[row]
+        policy = int(pod[at.POD_POLICY])
+        made = cell_terms(pod, facts, risk[here], rates[policy], curve)
+        total = made.total_g
+        if refuse:
+            fits = (pod[at.POD_VCPUS] <= facts[at.VCPUS]) & (pod[at.POD_MEMORY_GIB] <= facts[at.MEMORY_GIB])
+            ok = fits & (admits[policy, here] > 0) & (made.slo_risk <= rates[policy, at.MAX_RISK])
+            total = np.where(ok, total, np.inf)
+        out[rows[row], here] = total
+    return pods.shape[0] * (last - first)
+
+
+def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
+    pods: Array,
+    nodes: Array,
+    risk: NDArray[np.float32],
+    rates: Array,
+    admits: NDArray[np.uint8],
+    curve: Array,
+    rows: Integers,
+    refuse: int,
+    first: int,
+    last: int,
+    out: NDArray[Any],
+) -> int:
+    steps = risk.shape[1] - 1
+    slope = curve[at.SLOPE]
+    kink_1, step_1 = curve[at.KINK_1], curve[at.STEP_1]
+    kink_2, step_2 = curve[at.KINK_2], curve[at.STEP_2]
+    for begin in range(first, last, at.BLOCK):
+        end = min(begin + at.BLOCK, last)
+        for row in range(pods.shape[0]):
+            vcpus, hours = pods[row, at.POD_VCPUS], pods[row, at.POD_H]
+            memory_gib, data_gb = pods[row, at.POD_MEMORY_GIB], pods[row, at.POD_GB]
+            home = pods[row, at.POD_HOME]
+            policy, target = int(pods[row, at.POD_POLICY]), rows[row]
+            risk_g, g_per_usd = rates[policy, at.RISK_G], rates[policy, at.G_PER_USD]
+            embodied, most = rates[policy, at.EMBODIED], rates[policy, at.MAX_RISK]
+            vcpu_h = vcpus * hours
+            embodied_vcpu_h = embodied * vcpu_h
+            for node in range(begin, end):
+                extra = vcpus * nodes[at.PER_VCPU, node]
+                load = nodes[at.USED_SHARE, node] + extra
+                seen = nodes[at.SEEN_SHARE, node]
+                busy = slope * load + step_1 * max(load - kink_1, 0.0) + step_2 * max(load - kink_2, 0.0)
+                fresh = slope * extra + step_1 * max(extra - kink_1, 0.0) + step_2 * max(extra - kink_2, 0.0)
+                share = (seen * busy - nodes[at.SEEN_BASE, node]) + (1.0 - seen) * fresh
+                energy_kwh = share * nodes[at.RANGE_KW, node] * hours
+                awake_kwh = nodes[at.AWAKE_KW, node] * hours
+                away = data_gb if home >= 0.0 and home != nodes[at.REGION, node] else 0.0
+                used_usd = (energy_kwh + awake_kwh) * nodes[at.USD_PER_KWH, node]
+                usd = used_usd + vcpu_h * nodes[at.USD_PER_VCPU_H, node]
+                place = min(extra, 1.0) * steps
+                left = min(int(place), steps - 1)
+                low = np.float64(risk[node, left])
+                chance = low + (np.float64(risk[node, left + 1]) - low) * (place - left)
+                g_per_kwh = nodes[at.G_PER_KWH, node]
+                total = energy_kwh * g_per_kwh + awake_kwh * g_per_kwh
+                total += away * nodes[at.TRANSFER_G_PER_GB, node]
+                total += embodied_vcpu_h * nodes[at.EMBODIED_G_PER_VCPU_H, node]
+                total = total + usd * g_per_usd + chance * risk_g
+                fits = vcpus <= nodes[at.VCPUS, node] and memory_gib <= nodes[at.MEMORY_GIB, node]
+                if refuse and not (fits and admits[policy, node] > 0 and chance <= most):
+                    total = np.inf
+                out[target, node] = total
+    return pods.shape[0] * (last - first)
+
+
+def _work(pods: Array, nodes: Array, *_rest: Any) -> float:
+    return 40.0 * pods.shape[0] * nodes.shape[1]
+
+
+_READ = 'Array({}, {}, "C", readonly=True)'
+# pods (p, 6), nodes (14, n), risk (n, g), rates (q, 4), admits (q, n), curve (5,), rows of the pods in out
+# (p,), whether to refuse, first and last node, and out: totals (rows, n) → cells.
+_SIGNATURE = (
+    f"int64({_READ.format('float64', 2)}, {_READ.format('float64', 2)}, {_READ.format('float32', 2)}, "
+    f"{_READ.format('float64', 2)}, {_READ.format('uint8', 2)}, {_READ.format('float64', 1)}, "
+    f"{_READ.format('int64', 1)}, int64, int64, int64, {{}}[:, ::1])"
+)
+SCORE_TOTALS = Kernel(_loop, _twin, signature=_SIGNATURE.format("float64"), work=_work, exact=True)
+SCORE_TOTALS_SINGLE = Kernel(_loop, _twin, signature=_SIGNATURE.format("float32"), work=_work, exact=True)
