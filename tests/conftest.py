@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prometheus_kit import Binaries, NoPrometheus, find_binaries
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,3 +26,12 @@ def shared_data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data in {folder}: set AICSCHED_SHARED to the folder that holds data/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prometheus_binaries() -> Binaries:
+    """Give a real Prometheus, or skip the test with the reason why there is none."""
+    try:
+        return find_binaries()
+    except NoPrometheus as reason:
+        pytest.skip(f"NOT TESTED against a real Prometheus: {reason}")

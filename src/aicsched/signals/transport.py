@@ -26,14 +26,14 @@ from aicsched.observe import get_logger
 from aicsched.signals.circuit import Circuit
 from aicsched.signals.clock import SystemClock
 from aicsched.signals.secrets import MASK, Secret, masked
-from aicsched.signals.wire import Call, Fault, Reply, exchange
+from aicsched.signals.wire import Call, Fault, Reply, Tls, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aicsched.signals.clock import Clock
 
-__all__ = ["JSON", "Answer", "Limits", "Secret", "Transport", "UpstreamFault"]
+__all__ = ["JSON", "Answer", "Limits", "Secret", "Tls", "Transport", "UpstreamFault"]
 
 JSON: Final = "application/json"
 # Clocks that differ by more put values into wrong slots; see docs/signals.md.
@@ -167,6 +167,8 @@ class Transport:
         By default the machine's; a virtual one makes waits take no time.
     secrets : iterable of Secret
         More that no text may show, beside those among headers and parameters.
+    tls : Tls, optional
+        Certificates, where the usual ones don't do.
 
     Examples
     --------
@@ -183,11 +185,13 @@ class Transport:
         limits: Limits = Limits(),
         clock: Clock | None = None,
         secrets: Iterable[Secret] = (),
+        tls: Tls | None = None,
     ) -> None:
         self.source = source
         self.limits = limits
         self._clock: Clock = clock or SystemClock()
         self._secrets = tuple(secrets)
+        self._tls = tls or Tls()
         self._circuit = Circuit(open_after=limits.open_after, open_for_s=limits.open_for_s, clock=self._clock)
 
     def get(
@@ -222,8 +226,8 @@ class Transport:
             It can't be reached, takes too long, answers 429 or 5xx, points elsewhere, or is
             left alone for a while since it kept failing or asked for it.
         SignalInvalid
-            The answer is too large, cut short, of another content type (a login page), or
-            refuses the request. `value` is the status, where it is one.
+            The answer is too large (`value` is then 413), cut short, of another content type
+            (a login page), or refuses the request. `value` is the status, where it is one.
         ConfigError
             The address can't be used, or the token is refused: `value` is then 401 or 403.
         """
@@ -283,6 +287,7 @@ class Transport:
             connect_s=self.limits.connect_s,
             read_s=self.limits.read_s,
             most_bytes=self.limits.response_bytes,
+            tls=self._tls,
         )
 
     def _admitted(self, where: str) -> bool:

@@ -27,10 +27,13 @@ from aicsched.signals.secrets import Secret, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["Call", "Fault", "Reply", "exchange"]
+__all__ = ["Call", "Fault", "Reply", "Tls", "exchange"]
 
 _CHUNK_BYTES: Final = 65_536
+# As if it had said so itself (RFC 9110, section 15.5.14): the server is well, if asked for less.
+_TOO_LARGE: Final = 413
 # What is read of an answer that only says why there is none.
 _SAID_BYTES: Final = 16_384
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -58,6 +61,38 @@ logging.getLogger("urllib3.connectionpool").addFilter(_MaskLogs())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Certificates of our own: whom to trust, and who we are.
+
+    Parameters
+    ----------
+    ca_file : Path, optional
+        Certificates of authorities to trust (PEM), by default those that come with `requests`.
+        Not checking at all is no choice.
+    cert_file, key_file : Path, optional
+        Our certificate and its key (PEM), for a server that asks for one.
+
+    Raises
+    ------
+    ConfigError
+        A file is not there, or there is a key without a certificate.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for file in (self.ca_file, self.cert_file, self.key_file):
+            if file is not None and not file.is_file():
+                msg = f"there is no file '{file}' of certificates or keys"
+                raise ConfigError(msg, hint="check the path", value=str(file))
+        if self.key_file and not self.cert_file:
+            msg = f"the key '{self.key_file}' comes without a certificate"
+            raise ConfigError(msg, hint="give both", value=str(self.key_file))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What is asked for.
 
@@ -75,6 +110,8 @@ class Call:
         Longest waits for a connection and for bytes [s].
     most_bytes : int
         Largest body, also when unpacked.
+    tls : Tls
+        Certificates.
     """
 
     url: str
@@ -85,6 +122,7 @@ class Call:
     connect_s: float
     read_s: float
     most_bytes: int
+    tls: Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +297,8 @@ def _exchange(call: Call, line: _Line) -> Reply | Fault:
                 timeout=(call.connect_s, call.read_s),
                 allow_redirects=False,
                 stream=True,
+                verify=str(call.tls.ca_file) if call.tls.ca_file else True,
+                cert=_cert(call.tls),
             ) as response:
                 return _read(response, call)
     except (OSError, ValueError, http.client.HTTPException, zlib.error) as error:
@@ -274,6 +314,12 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def _cert(tls: Tls) -> str | tuple[str, str] | None:
+    if tls.cert_file is None:
+        return None
+    return (str(tls.cert_file), str(tls.key_file)) if tls.key_file else str(tls.cert_file)
+
+
 def _plain(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
@@ -287,6 +333,8 @@ def _read(response: requests.Response, call: Call) -> Reply | Fault:
         # What it says beside its refusal is welcome, and no more than that.
         with contextlib.suppress(Exception):
             body = next(response.raw.stream(_SAID_BYTES, decode_content=False), b"")
+            if headers.get("content-encoding", "").strip().lower() == "gzip":
+                body = zlib.decompressobj(_GZIP).decompress(body, _SAID_BYTES)
     return body if isinstance(body, Fault) else Reply(response.status_code, headers, body)
 
 
@@ -305,7 +353,8 @@ def _body(response: requests.Response, headers: Mapping[str, str], call: Call) -
             if max(len(body), came) > call.most_bytes:
                 break
     if max(len(body), came, due) > call.most_bytes:
-        return _invalid(f"sent more than {call.most_bytes} bytes", hint="ask for a shorter window")
+        what = f"sent more than {call.most_bytes} bytes"
+        return _invalid(what, hint="ask for a shorter window", status=_TOO_LARGE)
     if came < due or (unpack is not None and not unpack.eof):
         return _broken_off()
     return bytes(body)
@@ -321,8 +370,10 @@ def _unpack(chunk: bytes, unpack: Any, body: bytearray, most_bytes: int) -> None
         chunk = unpack.unconsumed_tail
 
 
-def _invalid(what: str, *, hint: str = _LATER, again: bool = False, cause: str = "") -> Fault:
-    return Fault(error=SignalInvalid, what=what, hint=hint, again=again, cause=cause)
+def _invalid(
+    what: str, *, hint: str = _LATER, again: bool = False, cause: str = "", status: int | None = None
+) -> Fault:
+    return Fault(error=SignalInvalid, what=what, hint=hint, again=again, cause=cause, status=status)
 
 
 def _broken_off(cause: str = "") -> Fault:

@@ -1,0 +1,1 @@
+"""What Prometheus knows of nodes: utilisation, pressure, latency, readiness and watts, slot by slot."""
