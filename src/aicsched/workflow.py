@@ -341,7 +341,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         baselines=baselines,
         unplaced=unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
-        notes=sum((known.notes() for known in (risk, joint) if known), notes + flags),
+        notes=sum((known.notes() for known in (risk, joint) if known), fleet.notes + notes + flags),
         risk=risk,
         joint=joint,
     )

@@ -19,6 +19,7 @@ from aicsched import __version__
 from aicsched.cli import (
     backtest,
     capacity,
+    cloud_regions,
     config,
     demo,
     forecast,
@@ -60,6 +61,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")
+app.command("regions")(cloud_regions.regions)
 app.command("serve")(serve.serve)
 app.add_typer(config.app, name="config")
 app.command("schema")(schema.schema)

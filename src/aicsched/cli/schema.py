@@ -12,7 +12,7 @@ from aicsched.cli.output import AsJson, emit_json
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(help="carbon, fleet, jobs, machines, pods, services, telemetry; none: a list."),
+        typer.Argument(help="carbon, cloud-regions, fleet, jobs, machines, pods, …; none: a list of all."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -50,6 +50,8 @@ class Region:
         Memory that deferrable work may hold [GiB]; NaN, the default, where that is no limit.
     capacity_gpus : float
         Accelerators that deferrable work may hold.
+    price_usd_per_vcpu_h : float
+        What a thread costs there [USD/h]; NaN, the default, where it is unknown.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Region:
     failure_group: str = ""
     capacity_memory_gib: float = float("nan")
     capacity_gpus: float = 0.0
+    price_usd_per_vcpu_h: float = float("nan")
 
     def __post_init__(self) -> None:
         where = f"region '{self.name}'"
@@ -78,6 +81,7 @@ class Region:
         _require(self.pue >= 1, f"{where}: a PUE of {self.pue} is below 1", "PUE is total over IT energy")
         _require(self.transfer_g_per_gb >= 0, f"{where}: transfer_g_per_gb is negative", "use 0 or more")
         _require(self.embodied_g_per_vcpu_h >= 0, f"{where}: embodied share is negative", "use 0 or more")
+        _require(not self.price_usd_per_vcpu_h < 0, f"{where}: its price is negative", "use 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +190,8 @@ class Fleet:
         Where the fleet was read from.
     synthetic : bool
         True when it was made up: every output says so.
+    notes : tuple of str
+        What its reader filled in, and from where.
 
     Raises
     ------
@@ -198,6 +204,7 @@ class Fleet:
     backends: tuple[Backend, ...] = ()
     source: str = ""
     synthetic: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(bool(self.regions), "the fleet has no region", "add at least one")

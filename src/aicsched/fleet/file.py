@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from aicsched.domain.columns import read_columns
 from aicsched.domain.fleet import Backend, BackendKind, Fleet, Node, Region
 from aicsched.domain.schema import Column, read_cell, read_rows
 from aicsched.errors import InputError, did_you_mean
+from aicsched.fleet.cloud import CloudCatalogue
+from aicsched.fleet.cloud_file import read_cloud_regions
 from aicsched.fleet.schemas import BACKENDS, NODES, REGIONS
+from aicsched.fleet.tables import read_json, table_rows
 from aicsched.footprint.power import family_power
 
 if TYPE_CHECKING:
@@ -20,55 +20,26 @@ if TYPE_CHECKING:
 
     from aicsched.domain.schema import Schema
 
-__all__ = ["fleet_to_json", "read_fleet", "table_rows"]
+__all__ = ["fleet_to_json", "read_fleet"]
 
-_KEYS: Final = ("regions", "nodes", "backends", "synthetic")
-
-
-def table_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a CSV or parquet table into one mapping a row.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    list of dict
-        Cells by column; NaN and NaT become None.
-
-    Raises
-    ------
-    InputError, SourceUnavailable
-        The file can't be read.
-    """
-    columns = read_columns(path)
-
-    def cell(value: Any) -> Any:  # noqa: ANN401 - a cell
-        if isinstance(value, np.datetime64):
-            return None if np.isnat(value) else f"{np.datetime_as_string(value, unit='s')}+00:00"
-        if isinstance(value, np.generic):
-            value = value.item()
-        return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
-
-    names = list(columns)
-    return [dict(zip(names, map(cell, row), strict=True)) for row in zip(*columns.values(), strict=True)]
+_KEYS: Final = ("regions", "nodes", "backends", "synthetic", "cloud_regions")
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - any document
-    """Read a JSON document, or raise InputError naming the line that is wrong."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"'{path}' can't be read ({error})"
-        raise InputError(msg, hint="check the path and that it is text", value=str(path)) from error
-    except json.JSONDecodeError as error:
-        msg = f"'{path}' is no JSON: {error.msg} in line {error.lineno}"
-        raise InputError(msg, hint="mend that line", value=str(path)) from error
-    except (ValueError, RecursionError) as error:
-        msg = f"'{path}' is no JSON that can be read ({error})"
-        raise InputError(msg, hint="use numbers of usual length and few levels", value=str(path)) from error
+class _Regions:
+    """Makes regions of rows, and keeps what was filled in."""
+
+    def __init__(self, cloud: CloudCatalogue) -> None:
+        self.cloud = cloud
+        self.notes: list[str] = []
+
+    def __call__(self, cells: dict[str, Any]) -> Region:
+        cells, told = self.cloud.fill(cells)
+        if told:
+            self.notes.append(told)
+        if "grid_zone" not in cells:
+            msg = f"region '{cells['name']}' has no grid_zone"
+            raise InputError(msg, hint="fill it, or name its provider and cloud_region")
+        return _region(cells)
 
 
 def _region(cells: dict[str, Any]) -> Region:
@@ -112,19 +83,35 @@ def _part(
     return read_rows(schema, rows, make, where=f"'{path.name}' {key}") if rows else ()
 
 
-def read_fleet(path: str | Path) -> Fleet:
+def _own_clouds(document: Mapping[str, Any], file: Path, cloud: CloudCatalogue) -> CloudCatalogue:
+    """Lay the file of cloud regions that a fleet names over the packaged ones."""
+    name = document.get("cloud_regions")
+    if name is None:
+        return cloud
+    if not isinstance(name, str):
+        msg = f"'{file.name}': cloud_regions is {name!r}"
+        raise InputError(msg, hint="name a file (see `aicsched schema cloud-regions`)", value=name)
+    return read_cloud_regions(file.parent / name, cloud)
+
+
+def read_fleet(path: str | Path, *, cloud: CloudCatalogue | None = None) -> Fleet:
     """Read a fleet.
 
     Parameters
     ----------
     path : str or Path
         JSON with the keys ``regions``, ``nodes`` and ``backends``, or a CSV or
-        parquet table of regions.
+        parquet table of regions. The key ``cloud_regions`` names a file of cloud
+        regions of one's own, beside this one.
+    cloud : CloudCatalogue, optional
+        Where regions that name a provider and a cloud_region get their grid zone, PUE,
+        WUE and coordinates unless they give them; by default the packaged table.
 
     Returns
     -------
     Fleet
-        Checked. Power that is not given follows from the CPU family.
+        Checked. Power that is not given follows from the CPU family; what was looked
+        up is in its notes.
 
     Raises
     ------
@@ -133,9 +120,11 @@ def read_fleet(path: str | Path) -> Fleet:
         all wrong rows are told at once.
     """
     file = Path(path)
+    cloud = cloud or CloudCatalogue()
     if file.suffix != ".json":
-        regions = read_rows(REGIONS, table_rows(file), _region, where=f"'{file.name}'", first_row=2)
-        return Fleet(regions=regions, source=f"file:{file.name}")
+        make = _Regions(cloud)
+        regions = read_rows(REGIONS, table_rows(file), make, where=f"'{file.name}'", first_row=2)
+        return Fleet(regions=regions, source=f"file:{file.name}", notes=tuple(make.notes))
     document = read_json(file)
     if not isinstance(document, dict):
         msg = f"'{file.name}' is no JSON object"
@@ -148,12 +137,14 @@ def read_fleet(path: str | Path) -> Fleet:
     if not isinstance(synthetic, bool):
         msg = f"'{file.name}': synthetic is '{synthetic}'"
         raise InputError(msg, hint="write true or false", value=synthetic)
+    make = _Regions(_own_clouds(document, file, cloud))
     return Fleet(
-        regions=_part(document, "regions", REGIONS, _region, file),
+        regions=_part(document, "regions", REGIONS, make, file),
         nodes=_part(document, "nodes", NODES, _node, file),
         backends=_part(document, "backends", BACKENDS, _backend, file),
         source=f"file:{file.name}",
         synthetic=synthetic,
+        notes=tuple(make.notes),
     )
 
 

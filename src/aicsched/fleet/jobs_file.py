@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from aicsched.domain.job import Job
 from aicsched.domain.schema import read_rows
 from aicsched.errors import InputError, did_you_mean
-from aicsched.fleet.file import read_json, table_rows
 from aicsched.fleet.schemas import JOBS
+from aicsched.fleet.tables import read_json, table_rows
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.domain.schema import Column, Schema, read_cell
 from aicsched.domain.signal_schemas import CARBON, TELEMETRY
+from aicsched.fleet.cloud_schemas import CLOUD_REGIONS
 from aicsched.fleet.pod_schemas import MACHINES, PODS
 
 if TYPE_CHECKING:
@@ -147,7 +148,10 @@ REGIONS: Final = Schema(
     columns=(
         Column(name="name", type="text", doc="unique name", example="north", required=True),
         Column(
-            name="grid_zone", type="text", doc="electricity zone that feeds it", example="SE", required=True
+            name="grid_zone",
+            type="text",
+            doc="electricity zone that feeds it; or give provider and cloud_region",
+            example="SE",
         ),
         Column(
             name="capacity_vcpus",
@@ -198,6 +202,25 @@ REGIONS: Final = Schema(
             type="number",
             doc="accelerators free for this work (default 0)",
             example="8",
+        ),
+        Column(
+            name="price_usd_per_vcpu_h",
+            type="number",
+            doc="what a thread costs there [USD/h] (default unknown)",
+            example="0.04",
+        ),
+        Column(
+            name="provider",
+            type="text",
+            doc="aws, gcp, azure or ibm: what is empty of grid_zone, pue, wue_l_per_kwh and coordinates is "
+            "looked up (see `aicsched regions`)",
+            example="aws",
+        ),
+        Column(
+            name="cloud_region",
+            type="text",
+            doc="the provider's name of the region, with provider",
+            example="eu-north-1",
         ),
     ),
 )
@@ -285,6 +308,12 @@ FLEET: Final = Schema(
         Column(
             name="synthetic", type="flag", doc="true where it is made up (default false)", example="false"
         ),
+        Column(
+            name="cloud_regions",
+            type="text",
+            doc="file of one's own cloud regions, beside this one (see `aicsched schema cloud-regions`)",
+            example="",
+        ),
     ),
     document=json.dumps(
         {
@@ -301,7 +330,19 @@ FLEET: Final = Schema(
 SCHEMAS: Final = MappingProxyType(
     {
         item.name: item
-        for item in (JOBS, SERVICES, FLEET, REGIONS, NODES, BACKENDS, MACHINES, PODS, CARBON, TELEMETRY)
+        for item in (
+            JOBS,
+            SERVICES,
+            FLEET,
+            REGIONS,
+            NODES,
+            BACKENDS,
+            CLOUD_REGIONS,
+            MACHINES,
+            PODS,
+            CARBON,
+            TELEMETRY,
+        )
     }
 )
 
