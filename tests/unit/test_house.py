@@ -21,6 +21,7 @@ HEAVY = frozenset({"matplotlib", "numba", "ortools", "pandas", "scipy"})
 # Where a third-party package may be imported: a change of theirs then touches one place of ours.
 HOMES = {
     "distributed": ("executor",),
+    "entsoe": ("signals.carbon.entsoe",),
     "jinja2": ("report",),
     "kubernetes": ("extender", "fleet.kubernetes"),
     "markupsafe": ("report",),

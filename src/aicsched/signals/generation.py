@@ -31,13 +31,13 @@ from aicsched.footprint.intensity import emission_factors, mix_intensity
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from aicsched.slots import SlotGrid
 
-__all__ = ["STORAGE", "Generation", "GenerationRows", "factors_of", "lay_generation"]
+__all__ = ["STORAGE", "Generation", "GenerationRows", "factors_of", "join_rows", "lay_generation"]
 
 STORAGE: Final = "storage"
 _KNOWN_SHARE: Final = 0.5
@@ -70,6 +70,29 @@ class GenerationRows(NamedTuple):
     start_s: NDArray[np.int64]
     lasts_s: NDArray[np.int64]
     power_mw: NDArray[np.float64]
+
+
+def join_rows(parts: Sequence[GenerationRows]) -> GenerationRows:
+    """Join the rows of several answers.
+
+    Parameters
+    ----------
+    parts : sequence of GenerationRows
+        Possibly none.
+
+    Returns
+    -------
+    GenerationRows
+        All of them.
+
+    Examples
+    --------
+    >>> len(join_rows([]).code)
+    0
+    """
+    empty = np.empty(0, dtype=np.int64)
+    nothing = GenerationRows(np.empty(0, dtype=np.str_), empty, empty, np.empty(0))
+    return GenerationRows(*(np.concatenate(column) for column in zip(nothing, *parts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

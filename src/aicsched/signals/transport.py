@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from aicsched.signals.clock import Clock
 
-__all__ = ["JSON", "Answer", "Limits", "Secret", "Tls", "Transport", "UpstreamFault"]
+__all__ = ["JSON", "XML", "Answer", "Limits", "Secret", "Tls", "Transport", "UpstreamFault"]
 
 JSON: Final = "application/json"
+XML: Final = "application/xml"
 # Clocks that differ by more put values into wrong slots; see docs/signals.md.
 SKEW_LIMIT_S: Final = 120.0
 _SAID_CHARS: Final = 160
@@ -402,7 +403,9 @@ def _place(url: str) -> str:
 
 
 def _same_media(media: str, due: str) -> bool:
-    return media == due or (due == JSON and (media.endswith("+json") or media == "text/json"))
+    """Tell whether a media type is the one that is due, by any of its names (RFC 6839, RFC 7303)."""
+    form = due.removeprefix("application/")
+    return media == due or (due in (JSON, XML) and (media == f"text/{form}" or media.endswith(f"+{form}")))
 
 
 def _said(reply: Reply, secrets: tuple[Secret, ...]) -> str:

@@ -23,7 +23,7 @@ from aicsched.errors import SignalInvalid, SlotError
 from aicsched.signals.base import refuse_unknown_zone
 from aicsched.signals.clock import SystemClock
 from aicsched.signals.decoding import decode_json
-from aicsched.signals.generation import STORAGE, GenerationRows, factors_of, lay_generation
+from aicsched.signals.generation import STORAGE, GenerationRows, factors_of, join_rows, lay_generation
 from aicsched.signals.transport import Secret, Transport
 from aicsched.slots import HOUR_S, SlotGrid
 
@@ -75,11 +75,6 @@ _MOST_ROWS: Final = 300_000
 _CONTEXT_S: Final = 48 * HOUR_S
 _HISTORY_S: Final = 72 * HOUR_S
 _CHANGED: Final = "try again later; if it stays so, its API has changed"
-
-
-_NONE: Final = GenerationRows(
-    np.empty(0, dtype=np.str_), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
-)
 
 
 class _Row(msgspec.Struct):
@@ -236,7 +231,7 @@ class EiaCarbon:
             raise SlotError(msg, hint="EIA reports by the hour: ask for whole hours", value=part)
         before = -(-_CONTEXT_S // part.step_s)
         whole = SlotGrid(part.start_s - before * part.step_s, part.step_s, before + len(part))
-        rows, flags = self._fetch(zone, whole) if len(part) else (_NONE, ())
+        rows, flags = self._fetch(zone, whole) if len(part) else (join_rows([]), ())
         generation = lay_generation(rows, whole, fuel_of=_FUELS, where=f"{self.source_id} {zone}")
         return part, generation, self._clock.now_s(), flags
 
@@ -267,7 +262,7 @@ class EiaCarbon:
                 msg = f"{self.source_id} {zone}: {total} rows are promised, and {have} came"
                 raise SignalInvalid(msg, hint="ask for a shorter window, or try again later", value=total)
             pages.append(rows)
-        return GenerationRows(*(np.concatenate(column) for column in zip(*pages, strict=True))), flags
+        return join_rows(pages), flags
 
 
 def _period(end_s: int) -> str:
