@@ -197,7 +197,7 @@ class SignalStore:
             with STORE.guarded(self.path, "write" if write else "read"), transaction(database, write=write):
                 yield database
 
-    def record(self, series: CarbonSeries, read_s: int | None = None) -> int:
+    def record(self, series: CarbonSeries, read_s: int | None = None, *, follow: bool = False) -> int:
         """Add what was read, all or nothing.
 
         Parameters
@@ -206,6 +206,9 @@ class SignalStore:
             Its slots without a value say nothing: what was known of them before stays.
         read_s : int, optional
             When all of it was read, seconds since the epoch; without it the series' own readings count.
+        follow : bool
+            It was read just now, and so is newer than whatever stands there: where clocks went back, or
+            two processes read in one second, it counts as a second after the last reading.
 
         Returns
         -------
@@ -231,6 +234,9 @@ class SignalStore:
             series_id = self._series_id(database, key, series)
             span = (int(start_s.min()), int(start_s.max()))
             runs = self._runs(database, series_id, span)
+            if follow:
+                last_s = max((run.seen_s for held in runs.values() for run in held), default=_NOT_YET)
+                times_s = times_s.clip(last_s + 1)
             changed: dict[tuple[int, int], Run] = {}
             new: set[tuple[int, int]] = set()
             for slot, at_s, value, said in zip(
@@ -368,7 +374,7 @@ class SignalStore:
         newest = "SELECT max(seen_s) FROM readings WHERE series_id = ?"
         return max(found, key=lambda row: database.execute(newest, (row[0],)).fetchone()[0] or _NOT_YET)
 
-    def keys(self) -> tuple[SeriesKey, ...]:
+    def series_keys(self) -> tuple[SeriesKey, ...]:
         """List the series in the store.
 
         Returns
@@ -386,7 +392,7 @@ class SignalStore:
         Returns
         -------
         tuple of StoredSeries
-            In the order of `keys`.
+            In the order of `series_keys`.
         """
         with self._transaction(write=False) as database:
             return stored_series(database, self.path)
