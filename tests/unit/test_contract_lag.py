@@ -104,7 +104,12 @@ def test_a_lag_is_the_same_as_data_that_end_so_much_earlier() -> None:
     whole = windy()
     told = forecast_zones({"DE": replace(whole, availability_lag_s=5 * HOUR_S)}, at_s=AT_S, horizon=48)
     ended = forecast_zones({"DE": whole.before(AT_S - 5 * HOUR_S)}, at_s=AT_S, horizon=48)
-    same(told["DE"], ended["DE"])
+    np.testing.assert_array_equal(told["DE"].mean_g_per_kwh, ended["DE"].mean_g_per_kwh)
+    # A lag that is told is usual; without it the same data are late, and trusted less.
+    assert (told["DE"].flags, ended["DE"].flags) == (("late:5",), ("degraded", "late:5"))
+    width, wider = (np.ptp(item["DE"].quantiles_g_per_kwh, axis=0) for item in (told, ended))
+    assert (wider >= width).all()
+    assert wider.mean() > width.mean()
 
 
 def test_data_may_be_late_by_six_hours_beside_their_lag() -> None:
@@ -123,7 +128,7 @@ def test_missing_values_at_the_end_are_late_and_not_filled() -> None:
     values = np.array(windy().values_g_per_kwh)
     values[AT_S // HOUR_S - 4 :] = np.nan
     made = forecast_zones({"DE": windy(values_g_per_kwh=values)}, at_s=AT_S, horizon=24)["DE"]
-    assert made.flags == ("late:4",)
+    assert made.flags == ("degraded", "late:4")
 
 
 @pytest.mark.parametrize("weather_lag_h", [0, 5])

@@ -245,17 +245,17 @@ def test_errors_of_all_lead_days_are_of_the_same_past_day() -> None:
 
 def test_a_late_forecast_keeps_the_errors_of_its_slots() -> None:
     series = example_series(days=90)
-    whole = make_forecaster("ridge").fit(series).predict(series.slots.end_s, 27)
+    whole = make_forecaster("ridge").fit(series).predict(series.slots.end_s, 26)
     late = foresee(
-        make_forecaster("ridge").fit(series), series, at_s=series.slots.end_s + 3 * HOUR_S, horizon=24
+        make_forecaster("ridge").fit(series), series, at_s=series.slots.end_s + 2 * HOUR_S, horizon=24
     )
     assert whole.past_errors is not None
     assert late.past_errors is not None
-    np.testing.assert_array_equal(late.past_errors.ranks, whole.past_errors.ranks[:, 3:])
+    np.testing.assert_array_equal(late.past_errors.ranks, whole.past_errors.ranks[:, 2:])
     np.testing.assert_array_equal(
-        late.past_errors.issue_times_s, whole.past_errors.issue_times_s + 3 * HOUR_S
+        late.past_errors.issue_times_s, whole.past_errors.issue_times_s + 2 * HOUR_S
     )
-    np.testing.assert_array_equal(sample_scenarios(late, 9, 0), sample_scenarios(whole, 9, 0)[:, 3:])
+    np.testing.assert_array_equal(sample_scenarios(late, 9, 0), sample_scenarios(whole, 9, 0)[:, 2:])
 
 
 def test_zones_of_different_lateness_still_err_together() -> None:
@@ -264,7 +264,7 @@ def test_zones_of_different_lateness_still_err_together() -> None:
     short = one.before(one.slots.end_s - 3 * HOUR_S)
     made = forecast_zones({"DE": one, "FR": replace(short, grid_zone="FR")}, at_s=one.slots.end_s, horizon=24)
     drawn = sample_scenarios_of(made, 300, 0)
-    assert made["FR"].flags == ("late:3",)
+    assert made["FR"].flags == ("degraded", "late:3")
     assert spearmanr(drawn["DE"][:, 12], drawn["FR"][:, 12]).statistic > 0.5
 
 

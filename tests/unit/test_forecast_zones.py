@@ -50,7 +50,7 @@ def test_late_data_are_bridged_up_to_six_hours_and_flagged() -> None:
     made = forecast_zones({"DE": known}, at_s=at_s, horizon=24)["DE"]
     assert made.slots == SlotGrid(at_s, HOUR_S, 24)
     assert made.issue_time_s == at_s
-    assert made.flags == ("late:6",)
+    assert made.flags == ("degraded", "late:6")
     whole = make_forecaster("ridge").fit(known).predict(known.slots.end_s, 30)
     np.testing.assert_array_equal(made.mean_g_per_kwh, whole.mean_g_per_kwh[6:])
     with pytest.raises(SignalGap, match="more than 6 h before"):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aicsched.domain.flags import Flag
 from aicsched.errors import SignalGap, SlotError, TooLittleHistory
+from aicsched.forecast.base import FLOOR_G_PER_KWH
+from aicsched.signals.staleness import SKEW_LIMIT_S, STALE_LIMIT_S, Staleness, skew_s, staleness
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.domain.forecast import Forecast
     from aicsched.forecast.base import Covariates, Forecaster
 
 __all__ = ["STALE_LIMIT_S", "covariates_for", "foresee", "known_past", "newest_issue_s"]
-
-STALE_LIMIT_S: Final = 6 * HOUR_S
 
 
 def known_past(series: CarbonSeries, at_s: int) -> CarbonSeries:
@@ -149,7 +151,16 @@ def foresee(forecaster: Forecaster, known: CarbonSeries, *, at_s: int, horizon: 
     -------
     Forecast
         Where data end before the issue time, the slots between are foreseen too and
-        left out, and the forecast is flagged ``late:n``.
+        left out, and the forecast is flagged ``late:n``. Where they end more than two slots
+        before, beside the lag that was told, or were read with clocks that differ, it is
+        flagged ``degraded``, and its bands are widened as below.
+
+    Notes
+    -----
+    A stale start already has wider bands by its longer leads. Widened further, the band of each
+    slot is, as a ratio to its centre, at least that of each of the slots between the data's end and
+    the issue time: no narrower than from any start that the data might have had. With clocks
+    that differ by n slots, it holds the bands of the n slots before and after.
 
     Raises
     ------
@@ -158,7 +169,17 @@ def foresee(forecaster: Forecaster, known: CarbonSeries, *, at_s: int, horizon: 
     """
     step_s = known.slots.step_s
     late = (at_s - known.slots.end_s) // step_s
+    skew = abs(skew_s(known.flags))
+    skewed = skew > SKEW_LIMIT_S
+    age_s = at_s - known.slots.end_s - known.availability_lag_s
+    state = staleness(max(age_s, 0), step_s, skewed=skewed)
     made = forecaster.predict(known.slots.end_s, late + horizon)
+    if state is not Staleness.FRESH:
+        made = replace(
+            made, quantiles_g_per_kwh=_widened(made, late), flags=(*made.flags, Flag.DEGRADED.value)
+        )
+    if skewed:
+        made = replace(made, quantiles_g_per_kwh=_around(made, -(-min(skew, STALE_LIMIT_S) // step_s)))
     if not late:
         return made
     return replace(
@@ -170,3 +191,38 @@ def foresee(forecaster: Forecaster, known: CarbonSeries, *, at_s: int, horizon: 
         flags=(*made.flags, Flag.LATE.of(late)),
         past_errors=None if made.past_errors is None else made.past_errors.behind(late, step_s),
     )
+
+
+def _widened(made: Forecast, late: int) -> NDArray[np.float64]:
+    """Give each slot the widest band, as a ratio to its centre, of the `late` slots before and its own."""
+    centre = np.log(np.maximum(made.mean_g_per_kwh, FLOOR_G_PER_KWH))
+    ratio = np.log(np.maximum(made.quantiles_g_per_kwh, FLOOR_G_PER_KWH)) - centre
+    quantiles = made.quantiles_g_per_kwh.copy()
+    for row, level in enumerate(made.levels):
+        if level < 0.5:
+            quantiles[row] = np.minimum(
+                quantiles[row], np.exp(centre + _running(ratio[row], late, np.minimum))
+            )
+        elif level > 0.5:
+            quantiles[row] = np.maximum(
+                quantiles[row], np.exp(centre + _running(ratio[row], late, np.maximum))
+            )
+    return quantiles
+
+
+def _running(values: NDArray[np.float64], late: int, choose: np.ufunc) -> NDArray[np.float64]:
+    made = values.copy()
+    for back in range(1, min(late, len(values) - 1) + 1):
+        made[back:] = choose(made[back:], values[:-back])
+    return made
+
+
+def _around(made: Forecast, slots: int) -> NDArray[np.float64]:
+    """Let each slot's band hold those of some slots before and after."""
+    quantiles = made.quantiles_g_per_kwh.copy()
+    for row, level in enumerate(made.levels):
+        if level != 0.5:
+            choose = np.minimum if level < 0.5 else np.maximum
+            forth = _running(quantiles[row], slots, choose)
+            quantiles[row] = choose(forth, _running(quantiles[row][::-1], slots, choose)[::-1])
+    return quantiles

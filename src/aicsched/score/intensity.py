@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aicsched.domain.flags import Flag
 from aicsched.errors import SlotError, UnknownZone, did_you_mean
 from aicsched.slots import HOUR_S, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,9 +35,13 @@ class Met:
         From the 10 % quantile, the centre and the 90 % quantile of each slot: the
         band of a mean whose slots are fully correlated, so rather too wide.
     source : str
-        Id of the forecast.
+        Id of the forecast, with ``(degraded)`` or ``(neutral)`` where it is.
     synthetic : bool
         True when it was made up.
+    neutral : bool
+        True where the signal is too old to count: the figures are the mean over the other regions,
+        with a band that holds all of theirs, so that they speak neither for nor against; 0 where
+        nothing is known of any region.
     """
 
     low_g_per_kwh: float
@@ -44,6 +49,7 @@ class Met:
     high_g_per_kwh: float
     source: str
     synthetic: bool
+    neutral: bool = False
 
 
 def slot_shares(forecast: Forecast, start_s: float, duration_s: float) -> NDArray[np.float64]:
@@ -112,8 +118,25 @@ def _met(forecast: Forecast, start_s: float, duration_s: float) -> Met:
         low_g_per_kwh=min(mid, max(0.0, end(_LOW, [level for level in forecast.levels if level < 0.5]))),
         mid_g_per_kwh=mid,
         high_g_per_kwh=max(mid, end(_HIGH, [level for level in forecast.levels if level > 0.5])),
-        source=f"{forecast.source} by {forecast.model}",
+        source=_source(forecast),
         synthetic=forecast.synthetic,
+    )
+
+
+def _source(forecast: Forecast) -> str:
+    state = next((flag for flag in (Flag.NEUTRAL, Flag.DEGRADED) if flag.value in forecast.flags), None)
+    return f"{forecast.source} by {forecast.model}{f' ({state})' if state else ''}"
+
+
+def _neutral(forecast: Forecast, known: Sequence[Met]) -> Met:
+    count = max(len(known), 1)
+    return Met(
+        low_g_per_kwh=min((item.low_g_per_kwh for item in known), default=0.0),
+        mid_g_per_kwh=sum(item.mid_g_per_kwh for item in known) / count,
+        high_g_per_kwh=max((item.high_g_per_kwh for item in known), default=0.0),
+        source=f"{forecast.source} (neutral)",
+        synthetic=forecast.synthetic,
+        neutral=True,
     )
 
 
@@ -136,7 +159,8 @@ def met_by_region(
     Returns
     -------
     dict of str to Met
-        Per region.
+        Per region. A zone whose forecast is flagged ``neutral`` meets what the regions meet on average
+        that have a better one: too old a signal must make nobody better or worse.
 
     Raises
     ------
@@ -151,8 +175,12 @@ def met_by_region(
         if zone not in forecasts:
             msg = f"region '{region.name}' lies in grid zone '{zone}', which has no forecast"
             raise UnknownZone(msg, hint=did_you_mean(zone, forecasts), value=zone)
-        if zone not in by_zone:
+        if zone not in by_zone and Flag.NEUTRAL.value not in forecasts[zone].flags:
             by_zone[zone] = _met(forecasts[zone], start_s, duration_s)
+    known = [by_zone[region.grid_zone] for region in fleet.regions if region.grid_zone in by_zone]
+    for region in fleet.regions:
+        if region.grid_zone not in by_zone:
+            by_zone[region.grid_zone] = _neutral(forecasts[region.grid_zone], known)
     return {region.name: by_zone[region.grid_zone] for region in fleet.regions}
 
 
