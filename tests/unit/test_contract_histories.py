@@ -177,7 +177,7 @@ class TestRecordedData:
         def flags(at_s: int) -> tuple[str, ...]:
             return forecast_zones({"FPL": series}, at_s=at_s, horizon=96)["FPL"].flags
 
-        assert flags(start_s + 4 * HOUR_S) == ("late:4",)
+        assert flags(start_s + 4 * HOUR_S) == ("degraded", "late:4")
         with pytest.raises(SignalGap, match="more than 6 h before"):
             flags(start_s + 10 * HOUR_S)
         with pytest.raises(SignalGap, match="of the last week are missing"):
