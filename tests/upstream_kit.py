@@ -89,7 +89,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.behave(self, self.server.api(request))
 
     def send(self, reply: Reply) -> None:
-        headers = {"Date": formatdate(usegmt=True), "Content-Length": str(len(reply.body)), **reply.headers}
+        headers = {
+            "Date": formatdate(self.server.time_s(), usegmt=True),
+            "Content-Length": str(len(reply.body)),
+            **reply.headers,
+        }
         self.head(reply.status, headers)
         self.wfile.write(reply.body)
 
@@ -115,6 +119,7 @@ class Upstream(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.api = api
         self.behave: Callable[[Handler, Reply], None] = well
+        self.time_s: Callable[[], float] = time.time
         self.seen: list[Request] = []
         self.closing = threading.Event()
 
@@ -285,7 +290,7 @@ def no_utf_8(handler: Handler, reply: Reply) -> None:
 
 def dated(offset_s: float) -> Callable[[Handler, Reply], None]:
     def behave(handler: Handler, reply: Reply) -> None:
-        date = formatdate(time.time() + offset_s, usegmt=True)
+        date = formatdate(handler.server.time_s() + offset_s, usegmt=True)
         handler.send(replace(reply, headers={**reply.headers, "Date": date}))
 
     return behave
@@ -298,13 +303,15 @@ def redirect(target: str, code: int = 302) -> Callable[[Handler, Reply], None]:
     return behave
 
 
-def after_failing(times: int, how: Callable[[Handler, Reply], None]) -> Callable[[Handler, Reply], None]:
-    """Misbehave a few times, then be well."""
+def after_failing(
+    times: int, how: Callable[[Handler, Reply], None], then: Callable[[Handler, Reply], None] = well
+) -> Callable[[Handler, Reply], None]:
+    """Misbehave a few times, then be well, or the other way round."""
     left = [times]
 
     def behave(handler: Handler, reply: Reply) -> None:
         left[0] -= 1
-        (how if left[0] >= 0 else well)(handler, reply)
+        (how if left[0] >= 0 else then)(handler, reply)
 
     return behave
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from aicsched.errors import UnknownZone, did_you_mean
+from aicsched.domain.carbon import EmissionScope
+from aicsched.errors import ConfigError, UnknownZone, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.slots import SlotGrid
 
-__all__ = ["CarbonSource", "refuse_unknown_zone"]
+__all__ = ["CarbonSource", "emission_scope", "refuse_unknown_zone"]
 
 
 class CarbonSource(Protocol):
@@ -53,3 +54,33 @@ def refuse_unknown_zone(zone: str, known: Iterable[str], source: str) -> None:
     if zone not in names:
         msg = f"{source} knows no grid zone '{zone}'"
         raise UnknownZone(msg, hint=did_you_mean(zone, names), value=zone)
+
+
+def emission_scope(name: EmissionScope | str) -> EmissionScope:
+    """Read what a user wrote for a scope of emissions.
+
+    Parameters
+    ----------
+    name : EmissionScope or str
+        ``"lifecycle"`` or ``"direct"``.
+
+    Returns
+    -------
+    EmissionScope
+        The scope.
+
+    Raises
+    ------
+    ConfigError
+        There is no such scope.
+
+    Examples
+    --------
+    >>> emission_scope("direct").value
+    'direct'
+    """
+    known = [each.value for each in EmissionScope]
+    if name not in known:
+        msg = f"'{name}' is no scope of emissions"
+        raise ConfigError(msg, hint=did_you_mean(str(name), known), value=name)
+    return EmissionScope(name)

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality
+from aicsched.domain.carbon import CarbonSeries, IntensityKind, Quality
 from aicsched.domain.flags import Flag
 from aicsched.domain.readings import Readings
 from aicsched.domain.source_mix import SourceMix
 from aicsched.errors import ConfigError, SignalGap, SignalInvalid, SlotError, did_you_mean
 from aicsched.footprint.intensity import emission_factors, mix_intensity
+from aicsched.signals.base import emission_scope
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aicsched.domain.carbon import EmissionScope
     from aicsched.slots import SlotGrid
 
 __all__ = ["STORAGE", "Generation", "GenerationRows", "factors_of", "join_rows", "lay_generation"]
@@ -310,12 +312,7 @@ def factors_of(scope: EmissionScope | str, own: Mapping[str, float] | None) -> M
     >>> factors_of("lifecycle", {"other": 293.0})["other"]
     293.0
     """
-    if scope not in set(EmissionScope):
-        msg = f"'{scope}' is no scope of emissions"
-        raise ConfigError(
-            msg, hint=did_you_mean(str(scope), [str(each) for each in EmissionScope]), value=scope
-        )
-    factors = dict(emission_factors(EmissionScope(scope)))
+    factors = dict(emission_factors(emission_scope(scope)))
     for fuel, value in (own or {}).items():
         if fuel not in factors:
             msg = f"there is no fuel '{fuel}' to give a factor of its own"

@@ -8,6 +8,7 @@ What this does with values that can't be true is what files get: see `docs/data-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,11 +20,11 @@ from aicsched.errors import SignalGap, SignalInvalid, SlotError
 from aicsched.slots import SlotGrid, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Points", "chunks", "grid_of", "joined", "slotted"]
+__all__ = ["Points", "chunks", "grid_of", "in_full", "joined", "slotted", "whole_seconds"]
 
 # A slot counts as known where at least this share of it is, as in files.
 _KNOWN_SHARE: Final = 0.5
@@ -54,6 +55,24 @@ class Points:
     quality: NDArray[np.int8]
     read_s: NDArray[np.int64]
     lasts_s: int
+
+    @classmethod
+    def none(cls, lasts_s: int) -> Points:
+        """Make no points.
+
+        Parameters
+        ----------
+        lasts_s : int
+            How long each would last [s].
+
+        Returns
+        -------
+        Points
+            Without any.
+        """
+        ints = np.empty(0, dtype=np.int64)
+        quality = np.empty(0, dtype=np.int8)
+        return cls(start_s=ints, values_g_per_kwh=np.empty(0), quality=quality, read_s=ints, lasts_s=lasts_s)
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -143,6 +162,58 @@ def joined(parts: list[Points]) -> Points:
         read_s=np.concatenate([part.read_s for part in parts]),
         lasts_s=parts[0].lasts_s,
     )
+
+
+def whole_seconds(times: Sequence[datetime], source: str) -> NDArray[np.int64]:
+    """Turn the times of an API into seconds.
+
+    Parameters
+    ----------
+    times : sequence of datetime
+        Starts of points, with offsets.
+    source : str
+        Who sent them, for messages.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Seconds since the epoch.
+
+    Raises
+    ------
+    SignalInvalid
+        One falls between two seconds.
+
+    Examples
+    --------
+    >>> whole_seconds([datetime(1970, 1, 1, 1, tzinfo=UTC)], "a test").tolist()
+    [3600]
+    """
+    if any(each.microsecond for each in times):
+        msg = f"{source} sent a value that begins between two seconds"
+        raise SignalInvalid(msg, hint="its API has changed, or another granularity was sent")
+    return np.array([int(each.timestamp()) for each in times], dtype=np.int64)
+
+
+def in_full(epoch_s: int) -> str:
+    """Write a time as APIs ask for it: in UTC, with its seconds.
+
+    Parameters
+    ----------
+    epoch_s : int
+        Seconds since the epoch.
+
+    Returns
+    -------
+    str
+        ISO 8601.
+
+    Examples
+    --------
+    >>> in_full(0)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(epoch_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def chunks(start_s: int, end_s: int, most_s: int) -> Iterator[tuple[int, int]]:
