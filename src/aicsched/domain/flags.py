@@ -36,6 +36,9 @@ class Flag(StrEnum):
     MIX_UNUSED = "mix-unused"
     FUEL_MISSING = "fuel-missing"
     FUEL_UNKNOWN = "fuel-unknown"
+    MERGED = "merged"
+    UNAVAILABLE = "unavailable"
+    SCOPES_MIXED = "scopes-mixed"
 
     def of(self, what: float | str) -> str:
         """Return the flag with what it counts or names.

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from aicsched.data import load_table
-from aicsched.domain.carbon import CarbonSeries, IntensityKind
+from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind
 from aicsched.signals.base import refuse_unknown_zone
 from aicsched.signals.carbon.grid_model import GridYear, simulate_grid
 from aicsched.slots import HOUR_S, SlotGrid
@@ -45,6 +45,8 @@ class SampleCarbon:
     >>> len(sample.zones()) >= 8, sample.read("syn-coal").synthetic
     (True, True)
     """
+
+    scope: Final = EmissionScope.LIFECYCLE
 
     def __init__(self, *, kind: IntensityKind | str = IntensityKind.AVERAGE, seed: int = SAMPLE_SEED) -> None:
         self.kind = IntensityKind(kind)
