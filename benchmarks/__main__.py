@@ -29,6 +29,7 @@ REGISTRY = {
     "joint": "benchmarks.joint",
     "simulate": "benchmarks.simulate",
     "online": "benchmarks.online",
+    "score_speed": "benchmarks.score_speed",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
