@@ -27,10 +27,22 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Rate = Literal["risk_g", "g_per_usd"]
 
-__all__ = ["RATES", "Crossing", "Lines", "Reign", "crossings", "lines_of", "pareto_front", "reigns"]
+__all__ = [
+    "RATES",
+    "RISK_STEP",
+    "Crossing",
+    "Lines",
+    "Reign",
+    "crossings",
+    "lines_of",
+    "pareto_front",
+    "reigns",
+]
 
 RATES: Final = ("risk_g", "g_per_usd")
 """The exchange rates of a score: grams a certain breach counts as, and grams a dollar counts as."""
+RISK_STEP: Final = 1e-4
+"""Risks are known no finer than a hundredth of a per cent: nearer ones are the same on the front."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -212,7 +224,7 @@ def pareto_front(cards: Sequence[ScoreCard]) -> tuple[ScoreCard, ...]:
     ----------
     cards : sequence of ScoreCard
         Of one request; those that can't take it are left out. A price that isn't known
-        counts as the worst where others are known.
+        counts as the worst where others are known, and risks are told apart to `RISK_STEP`.
 
     Returns
     -------
@@ -224,7 +236,11 @@ def pareto_front(cards: Sequence[ScoreCard]) -> tuple[ScoreCard, ...]:
     worst = math.inf if priced else 0.0
     facts = np.array(
         [
-            (card.carbon_g, worst if card.money_usd is None else card.money_usd, card.slo_risk)
+            (
+                card.carbon_g,
+                worst if card.money_usd is None else card.money_usd,
+                round(card.slo_risk / RISK_STEP),
+            )
             for card in able
         ],
         np.float64,
