@@ -10,6 +10,7 @@ wrong (`ConfigError`). Redirects are never followed: a token must go to nobody e
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from dataclasses import dataclass, field, fields
@@ -56,6 +57,8 @@ _NAMES: Final = {
     504: "504 (gateway timeout)",
 }
 _log = get_logger("signals.transport")
+# Else Python prints each try that stamina logs where no logging was set up.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
