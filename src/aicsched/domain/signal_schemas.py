@@ -6,7 +6,7 @@ from typing import Final
 
 from aicsched.domain.schema import Column, Schema
 
-__all__ = ["CARBON", "TELEMETRY"]
+__all__ = ["CARBON", "PRICES", "TELEMETRY"]
 
 CARBON: Final = Schema(
     name="carbon",
@@ -40,6 +40,59 @@ CARBON: Final = Schema(
             type="time",
             doc="when the value was read: of several rows for one slot the newest counts",
             example="2026-05-01T02:00Z",
+        ),
+    ),
+)
+
+PRICES: Final = Schema(
+    name="prices",
+    doc="Prices of power and machines: CSV or parquet, of several things if need be, each in one currency.",
+    columns=(
+        Column(
+            name="time",
+            type="time",
+            doc="start of the slot, ISO 8601 with offset (empty: the price holds always)",
+            example="2026-05-01T00:00Z",
+        ),
+        Column(
+            name="place",
+            type="text",
+            doc="grid zone of electricity, region of a machine",
+            example="eu-central-1",
+            required=True,
+        ),
+        Column(
+            name="unit",
+            type="text",
+            doc="kwh or mwh of electricity, instance_h, vcpu_h",
+            example="instance_h",
+            required=True,
+        ),
+        Column(
+            name="price",
+            type="number",
+            doc="mean of the slot; of electricity it may be negative",
+            example="0.0416",
+            required=True,
+        ),
+        Column(name="currency", type="text", doc="ISO 4217 code", example="USD", required=True),
+        Column(
+            name="instance_type",
+            type="text",
+            doc="needed with instance_h; empty for electricity",
+            example="m6a.large",
+        ),
+        Column(
+            name="purchase",
+            type="text",
+            doc="on-demand, spot or reserved; empty for electricity",
+            example="spot",
+        ),
+        Column(
+            name="quality",
+            type="text",
+            doc="actual, estimated, forecast or stale (default actual)",
+            example="actual",
         ),
     ),
 )
