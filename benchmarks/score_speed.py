@@ -2,7 +2,7 @@
 
 All three see the same nodes (load with mean and deviation, one in ten without metrics) and
 the same pods. Plain numpy is the same score as one would write it first: whole (pods, nodes)
-arrays, `np.interp` for the load curve and for each risk curve's neighbours a gather; its totals
+arrays, `np.interp` for the load curve and a gather of neighbours for each risk curve; its totals
 must agree with ours. Trimaran's two formulas for risk, LoadVariationRiskBalancing and
 LowRiskOverCommitment (kubernetes-sigs/scheduler-plugins), are written in numpy over all nodes, and
 run pod by pod as the scheduler calls a plugin; they score CPU and memory risk alone, no grams and
@@ -26,6 +26,7 @@ from aicsched.footprint.power import load_shapes
 from aicsched.jit import warmup
 from aicsched.score.engine import NodeColumns, PodColumns, ScoreEngine
 from aicsched.score.request import ScoreWeights
+from aicsched.score.risk.curves import RiskCurves
 from aicsched.score.utilisation import Utilisation
 from benchmarks.tables import Table
 
@@ -73,7 +74,10 @@ def nodes_of(count: int, seed: int = 0) -> NodeColumns:
         region=rng.integers(0, REGIONS, count), used=used, g_per_kwh=mid, low_g_per_kwh=0.8 * mid,
         high_g_per_kwh=1.3 * mid, usd_per_kwh=rng.uniform(0.02, 0.3, count),
         usd_per_vcpu_h=np.where(rng.uniform(size=count) < 0.5, np.nan, rng.uniform(0.01, 0.08, count)),
-        transfer_g_per_gb=rng.uniform(0, 20, count), embodied_g_per_vcpu_h=rng.uniform(0, 2, count),
+        memory_curves=RiskCurves(
+            extra_share=np.linspace(0, 1, 65), risk=np.sort(rng.uniform(0, 0.2, (count, 65)), axis=1)
+        ),
+        not_ready=rng.uniform(0, 0.02, count), transfer_g_per_gb=rng.uniform(0, 20, count), embodied_g_per_vcpu_h=rng.uniform(0, 2, count),
     )  # fmt: skip
 
 
@@ -141,12 +145,8 @@ def plain_numpy(nodes: NodeColumns, pods: PodColumns) -> Array:
     kwh = share * (nodes.max_w - nodes.idle_w) * nodes.pue * hours / 1000
     awake = seen * (load < 0.05) + (1 - seen) * 0.5
     idle_kwh = awake * nodes.idle_w * nodes.pue * hours / 1000
-    steps = len(nodes.curves.extra_share) - 1
-    place = np.minimum(extra, 1.0) * steps
-    left = np.minimum(place.astype(int), steps - 1)
-    row = np.arange(len(nodes))
-    below, above = nodes.curves.risk[row, left], nodes.curves.risk[row, left + 1]
-    risk = below + (above - below) * (place - left)
+    stays = 1 - nodes.memory_curves.at(memory / nodes.memory_gib)
+    risk = 1 - (1 - nodes.curves.at(extra)) * stays * (1 - nodes.not_ready)
     rented = ~np.isnan(nodes.usd_per_vcpu_h)
     usd = np.where(rented, nodes.usd_per_vcpu_h * vcpus * hours, (kwh + idle_kwh) * nodes.usd_per_kwh)
     total = (kwh + idle_kwh) * nodes.mid_g_per_kwh + risk * rates["risk_g"] + usd * rates["g_per_usd"]

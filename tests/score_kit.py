@@ -43,6 +43,10 @@ def random_nodes(count: int, seed: int, *, points: int = 9, **changes: Any) -> N
         "curves": RiskCurves(
             extra_share=np.linspace(0, 1, points), risk=np.sort(rng.uniform(0, 1, (count, points)), axis=1)
         ),
+        "memory_curves": RiskCurves(
+            extra_share=np.linspace(0, 1, points), risk=np.sort(rng.uniform(0, 0.3, (count, points)), axis=1)
+        ),
+        "not_ready": rng.uniform(0, 0.1, count),
         "g_per_kwh": mid,
         "low_g_per_kwh": mid * 0.8,
         "high_g_per_kwh": mid * 1.3,
@@ -92,7 +96,10 @@ def plain_terms(nodes: NodeColumns, pods: PodColumns, pod: int, node: int) -> di
     priced = not (math.isnan(per_kwh) and math.isnan(per_vcpu_h))
     usd = vcpus * hours * per_vcpu_h if not math.isnan(per_vcpu_h) else (kwh + idle_kwh) * per_kwh
     usd = usd if priced else 0.0
-    risk = float(np.interp(extra, nodes.curves.extra_share, nodes.curves.risk[node]))
+    load_risk = float(np.interp(extra, nodes.curves.extra_share, nodes.curves.risk[node]))
+    held = get(pods, "memory_gib", pod) / get(nodes, "memory_gib", node)
+    memory_risk = float(np.interp(held, nodes.memory_curves.extra_share, nodes.memory_curves.risk[node]))
+    risk = 1 - (1 - load_risk) * (1 - memory_risk) * (1 - get(nodes, "not_ready", node))
     region, home = int(nodes.region[node]), int(get(pods, "home", pod))
     intensity = get(nodes, "mid_g_per_kwh", node)
     refused = (

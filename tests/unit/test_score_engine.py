@@ -141,7 +141,7 @@ def test_an_update_of_one_node_is_as_if_built_anew() -> None:
         if name == "used":
             parts = ("mean_share", "sd_share", "coverage_share")
             return Utilisation(**{part: put(getattr(old, part), getattr(new, part)) for part in parts})
-        if name == "curves":
+        if name in {"curves", "memory_curves"}:
             return RiskCurves(extra_share=old.extra_share, risk=put(old.risk, new.risk))
         return put(old, new)
 
@@ -272,11 +272,13 @@ def test_wrong_arrays_are_named() -> None:
         lone(memory_gib=[1.0, 2.0])
     with pytest.raises(InputError, match="pue of node 0 is not finite"):
         lone(pue=[np.nan])
+    with pytest.raises(InputError, match=r"a not_ready of 1\.5"):
+        lone(not_ready=[1.5])
     with pytest.raises(InputError, match="did you mean"):
         lone(pua=[1.0])
-    with pytest.raises(InputError, match="no hardware threads"):
+    with pytest.raises(InputError, match="node 0 has a vcpus of 0"):
         lone(vcpus=[0.0])
-    with pytest.raises(InputError, match="risk curves for 1"):
+    with pytest.raises(InputError, match="2 risk curves and 1 of memory for 1"):
         lone(curves=RiskCurves(extra_share=np.linspace(0, 1, 2), risk=np.zeros((2, 2))))
 
 

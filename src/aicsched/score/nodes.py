@@ -14,7 +14,7 @@ from aicsched.score.intensity import met_by_region
 from aicsched.score.limits import check_regions, policy_refusals
 from aicsched.score.money import MetPrices, met_prices
 from aicsched.score.request import Request, ScoreWeights
-from aicsched.score.risk.curves import curves_of
+from aicsched.score.risk.curves import RiskCurves, curves_of
 from aicsched.score.slo_risk import Objectives, limit_shares
 from aicsched.score.utilisation import over_horizon
 from aicsched.units import SECONDS_PER_HOUR
@@ -111,6 +111,8 @@ def node_columns(
         region=np.array([place[node.region] for node in fleet.nodes], dtype=np.int64),
         used=used,
         curves=curves_of(used, limit_shares(column[0], objectives)),
+        memory_curves=RiskCurves(extra_share=np.array([0.0, 1.0]), risk=np.zeros((len(names), 2))),
+        not_ready=np.zeros(len(names)),
         low_g_per_kwh=column[5],
         mid_g_per_kwh=column[6],
         high_g_per_kwh=column[7],
@@ -185,6 +187,9 @@ def score_nodes(
             request=words,
             terms=_card_terms(index, columns, terms, weights, money[index]),
             slo_risk=float(terms.slo_risk[1, index]),
+            slo_risk_parts=tuple(
+                (name, float(chance[index])) for name, chance in terms.risk_parts.items() if chance[index] > 0
+            ),
             money=money[index],
             rates=weights.rates,
             refusals=(

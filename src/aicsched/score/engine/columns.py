@@ -79,7 +79,11 @@ class NodeColumns:
     used : Utilisation
         How busy each will be without the request, and how much of that was measured.
     curves : RiskCurves
-        Its risk over the load that is added.
+        The risk of its CPU and latency objectives over the load that is added.
+    memory_curves : RiskCurves
+        The risk of memory pressure over the memory that is added, as a share of the node's.
+    not_ready : ndarray, shape (n,)
+        Chance that it does not stay ready.
     low_g_per_kwh, mid_g_per_kwh, high_g_per_kwh : ndarray, shape (n,)
         Mean intensity of the span there.
     usd_per_kwh, usd_per_vcpu_h : ndarray, shape (n,)
@@ -104,6 +108,8 @@ class NodeColumns:
     region: NDArray[np.int64]
     used: Utilisation
     curves: RiskCurves
+    memory_curves: RiskCurves
+    not_ready: Array
     low_g_per_kwh: Array
     mid_g_per_kwh: Array
     high_g_per_kwh: Array
@@ -117,7 +123,7 @@ class NodeColumns:
         count = len(self.vcpus)
         prices = {"usd_per_kwh", "usd_per_vcpu_h"}
         for each in fields(self):
-            if each.name in {"used", "curves"}:
+            if each.name in {"used", "curves", "memory_curves"}:
                 continue
             values = frozen_array(getattr(self, each.name), np.int64 if each.name == "region" else np.float64)
             if values.shape[-1:] != (count,):
@@ -127,13 +133,20 @@ class NodeColumns:
                 msg = f"{each.name} of node {int(np.argmin(np.isfinite(values)) % count)} is not finite"
                 raise InputError(msg, hint="only prices may be unknown")
             object.__setattr__(self, each.name, values)
-        if len(self.curves.risk) != count or len(self.used.mean_share) != count:
-            told = f"{len(self.used.mean_share)} loads and {len(self.curves.risk)} risk curves"
+        given = (len(self.used.mean_share), len(self.curves.risk), len(self.memory_curves.risk))
+        if set(given) != {count}:
+            told = f"{given[0]} loads, {given[1]} risk curves and {given[2]} of memory"
             msg = f"{told} for {count} nodes"
             raise InputError(msg, hint="give one a node")
-        if count and not (self.vcpus > 0).all():
-            msg = f"node {int(np.argmin(self.vcpus > 0))} has no hardware threads"
-            raise InputError(msg, hint="leave it out, or count its threads")
+        for name, ok, hint in (
+            ("vcpus", self.vcpus > 0, "leave it out, or count its hardware threads"),
+            ("not_ready", (self.not_ready >= 0) & (self.not_ready <= 1), "give a probability"),
+        ):
+            if not ok.all():
+                row = int(np.argmin(ok))
+                value = float(getattr(self, name)[row])
+                msg = f"node {row} has a {name} of {value:g}"
+                raise InputError(msg, hint=hint, value=value)
 
     def __len__(self) -> int:
         """Count the nodes."""
@@ -160,7 +173,7 @@ class NodeColumns:
         used : Utilisation, optional
             Unknown by default.
         curves : RiskCurves, optional
-            By default those of the load at the runbook's limits.
+            By default those of the load at the runbook's limits; no risk of memory.
         **columns : array_like
             Other columns by name: memory and intensity ends as given, else without limit and
             as the middle; PUE 1, one region, no prices, no transfer, nothing embodied.
@@ -194,10 +207,12 @@ class NodeColumns:
             "memory_gib": np.full(count, _ANY_GIB), "pue": np.ones(count), "region": np.zeros(count),
             "low_g_per_kwh": g_per_kwh, "mid_g_per_kwh": g_per_kwh, "high_g_per_kwh": g_per_kwh,
             "usd_per_kwh": np.full(count, np.nan), "usd_per_vcpu_h": np.full(count, np.nan),
+            "not_ready": np.zeros(count),
             "transfer_g_per_gb": np.zeros(count), "embodied_g_per_vcpu_h": np.zeros(count),
             "power_band": np.ones((4, count)),
         }  # fmt: skip
-        given: dict[str, Any] = {**plain, **columns}
+        quiet = RiskCurves(extra_share=np.array([0.0, 1.0]), risk=np.zeros((count, 2)))
+        given: dict[str, Any] = {"memory_curves": quiet, **plain, **columns}
         return cls(vcpus=threads, idle_w=idle_w, max_w=max_w, used=load, curves=risks, **given)  # pyright: ignore[reportArgumentType]
 
 
@@ -210,8 +225,8 @@ class PackedNodes(NamedTuple):
         See `aicsched.score.engine.kernels.layout`.
     bands : ndarray, shape (6, n)
         See `Band`.
-    risk : ndarray of float32, shape (n, g)
-        Risk curves.
+    risk, pressure : ndarray of float32, shape (n, g) each with its own g
+        Risk curves over added load and added memory.
     priced : ndarray of bool, shape (n,)
         Whether a price is known.
     """
@@ -219,7 +234,13 @@ class PackedNodes(NamedTuple):
     facts: Array
     bands: Array
     risk: NDArray[np.float32]
+    pressure: NDArray[np.float32]
     priced: NDArray[np.bool_]
+
+    def taken(self, nodes: NDArray[np.int64]) -> PackedNodes:
+        """Return a copy of some nodes, shape (m,), in that order."""
+        facts, bands = self.facts[:, nodes], self.bands[:, nodes]
+        return PackedNodes(facts, bands, self.risk[nodes], self.pressure[nodes], self.priced[nodes])
 
 
 def known_prices(nodes: NodeColumns) -> NDArray[np.bool_]:
@@ -274,6 +295,9 @@ def pack_nodes(nodes: NodeColumns) -> PackedNodes:
     facts[at.SEEN_SHARE] = seen
     facts[at.SEEN_BASE] = seen * power_share(load, CURVES[0])
     facts[at.REGION] = nodes.region
+    known = nodes.memory_gib > 0
+    facts[at.PER_GIB] = np.where(known, 1.0 / np.where(known, nodes.memory_gib, 1.0), 0.0)
+    facts[at.READY] = 1.0 - nodes.not_ready
     idle_low, idle_high, range_low, range_high = nodes.power_band
     bands = np.stack(
         [
@@ -285,8 +309,10 @@ def pack_nodes(nodes: NodeColumns) -> PackedNodes:
             idle_kw * (empty + unknown) * np.maximum(idle_high, 1.0),
         ]
     )
-    risk = np.ascontiguousarray(nodes.curves.risk, dtype=np.float32)
-    return PackedNodes(facts, bands, risk, known_prices(nodes))
+    risk, pressure = (
+        np.ascontiguousarray(curves.risk, dtype=np.float32) for curves in (nodes.curves, nodes.memory_curves)
+    )
+    return PackedNodes(facts, bands, risk, pressure, known_prices(nodes))
 
 
 def pack_rates(policies: Sequence[ScoreWeights]) -> Array:

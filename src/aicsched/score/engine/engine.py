@@ -9,7 +9,7 @@ asked for where somebody wants to see them. A node that changes is one column wr
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class Best(NamedTuple):
 
     nodes: Integers
     total_g: Array
+
+
+# The first two of the packed arrays hold nodes as columns, the others as rows.
+_BY_COLUMN: Final = 2
 
 
 class _Span(NamedTuple):
@@ -260,31 +264,16 @@ class ScoreEngine:
         table = pods.packed()
         span_of = self._span_of(pods)[pod_at]
         with self._lock:
-            facts, bands, risks, priced = (
-                np.concatenate(parts, axis=-1 if place < 2 else 0)
-                for place, parts in enumerate(zip(*self._gathered(span_of, node_at), strict=True))
-            )
+            parts = [span.packed.taken(node_at[span_of == place]) for place, span in enumerate(self._spans)]
         # Pairs were gathered span by span.
         back = np.argsort(np.argsort(span_of, kind="stable"), kind="stable")
-        packed = PackedNodes(facts[:, back], bands[:, back], risks[back], priced[back])
+        joined = (
+            np.concatenate(each, axis=-1 if place < _BY_COLUMN else 0)
+            for place, each in enumerate(zip(*parts, strict=True))
+        )
+        packed = PackedNodes(*joined).taken(back)
         policy = table[pod_at, at.POD_POLICY].astype(np.int64)
         return pair_terms(packed, table[pod_at], self._rates[policy])
-
-    def _gathered(self, span_of: Integers, node_at: Integers) -> list[PackedNodes]:
-        """Return the nodes of pairs, span by span."""
-        made: list[PackedNodes] = []
-        for place, span in enumerate(self._spans):
-            chosen = node_at[span_of == place]
-            packed = span.packed
-            made.append(
-                PackedNodes(
-                    packed.facts[:, chosen],
-                    packed.bands[:, chosen],
-                    packed.risk[chosen],
-                    packed.priced[chosen],
-                )
-            )
-        return made
 
     def _fill(self, pods: PodColumns, out: NDArray[Any], first: int, last: int, *, refuse: bool) -> None:
         table, span_of = pods.packed(), self._span_of(pods)
@@ -293,8 +282,18 @@ class ScoreEngine:
             rows = np.flatnonzero(span_of == place)
             if not rows.size:
                 continue
-            facts, _, risk, _ = span.packed
-            inputs = (table[rows], facts, risk, self._rates, span.admits, CURVES[0], rows, int(refuse))
+            facts, _, risk, pressure, _ = span.packed
+            inputs = (
+                table[rows],
+                facts,
+                risk,
+                pressure,
+                self._rates,
+                span.admits,
+                CURVES[0],
+                rows,
+                int(refuse),
+            )
             run = kernel.form(*inputs, first, last, out)
 
             def task(low: int, high: int, run: Any = run, inputs: Any = inputs) -> None:  # noqa: ANN401
@@ -330,15 +329,18 @@ class ScoreEngine:
             raise InputError(msg, hint=f"give the one node over {list(self.spans_h)} h", value=node)
         fresh = [self._span(spans[hours]) for hours in self.spans_h]
         for old, new in zip(self._spans, fresh, strict=True):
-            if old.packed.risk.shape[1] != new.packed.risk.shape[1]:
-                sizes = f"{new.packed.risk.shape[1]} points among others of {old.packed.risk.shape[1]}"
-                msg = f"risk curves of {sizes}"
-                raise InputError(msg, hint="use one grid for all nodes")
+            for here, there in (
+                (old.packed.risk, new.packed.risk), (old.packed.pressure, new.packed.pressure)
+            ):  # fmt: skip
+                if here.shape[1] != there.shape[1]:
+                    msg = f"risk curves of {there.shape[1]} points among others of {here.shape[1]}"
+                    raise InputError(msg, hint="use one grid for all nodes", value=there.shape[1])
         with self._lock:
             for old, new in zip(self._spans, fresh, strict=True):
                 old.packed.facts[:, node] = new.packed.facts[:, 0]
                 old.packed.bands[:, node] = new.packed.bands[:, 0]
                 old.packed.risk[node] = new.packed.risk[0]
+                old.packed.pressure[node] = new.packed.pressure[0]
                 old.packed.priced[node] = new.packed.priced[0]
                 old.admits[:, node] = new.admits[:, 0]
 

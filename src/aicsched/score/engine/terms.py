@@ -32,12 +32,15 @@ class PairTerms(NamedTuple):
         By name, in the order in which they add up to the total [g].
     money_usd, slo_risk, energy_kwh : ndarray, shape (3, m)
         What the terms were made of: dollars, a probability, and the energy of the pod itself.
+    risk_parts : dict of str to ndarray, shape (m,)
+        The chance of each kind of break alone: ``"load"`` (CPU and latency), ``"memory"``, ``"not_ready"``.
     """
 
     grams: dict[str, Array]
     money_usd: Array
     slo_risk: Array
     energy_kwh: Array
+    risk_parts: dict[str, Array]
 
     @property
     def total_g(self) -> Array:
@@ -68,7 +71,7 @@ def pair_terms(packed: PackedNodes, pods: Array, rates: Array) -> PairTerms:
         the range of published curves, and how much of the load was measured.
     """
     nodes, bands, pod, rate = packed.facts, packed.bands, pods.T, rates.T
-    mid = cell_terms(pod, nodes, packed.risk, rate, CURVES[0])
+    mid = cell_terms(pod, nodes, packed.risk, packed.pressure, rate, CURVES[0])
     hours, vcpus = pod[at.POD_H], pod[at.POD_VCPUS]
     extra = vcpus * nodes[at.PER_VCPU]
     seen, load = nodes[at.SEEN_SHARE], nodes[at.USED_SHARE]
@@ -92,8 +95,11 @@ def pair_terms(packed: PackedNodes, pods: Array, rates: Array) -> PairTerms:
     # Where power costs less than nothing, more of it costs less.
     usd = _ordered(np.minimum(ends[0], ends[2]), mid.money_usd, np.maximum(ends[0], ends[2]))
     unknown = 1.0 - seen
-    chance = mid.slo_risk
-    risk = np.stack([np.maximum(chance - unknown, 0.0), chance, np.minimum(chance + unknown, 1.0)])
+    parts = {"load": mid.load_risk, "memory": mid.memory_risk, "not_ready": 1.0 - nodes[at.READY]}
+    # Fréchet's bounds: whatever hangs together with what, the chance of any lies between these.
+    each = np.stack(list(parts.values()))
+    least = np.maximum(each.max(axis=0) - unknown, 0.0)
+    risk = _ordered(least, mid.slo_risk, np.minimum(each.sum(axis=0) + unknown, 1.0))
     grams = {
         "operational": _with_middle(energy * intensity, mid.operational_g),
         "idle_share": _with_middle(awake * intensity, mid.idle_share_g),
@@ -102,7 +108,7 @@ def pair_terms(packed: PackedNodes, pods: Array, rates: Array) -> PairTerms:
         "money": _with_middle(usd * rate[at.G_PER_USD], mid.money_g),
         "slo_risk": _with_middle(risk * rate[at.RISK_G], mid.slo_risk_g),
     }
-    return PairTerms(grams, usd, risk, energy)
+    return PairTerms(grams, usd, risk, energy, parts)
 
 
 def _with_middle(ends: Array, middle: Array) -> Array:

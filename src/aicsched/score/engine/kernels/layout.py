@@ -19,7 +19,9 @@ USED_SHARE: Final = 10
 SEEN_SHARE: Final = 11  # how much of the load was measured
 SEEN_BASE: Final = 12  # the same times the share of power at the load
 REGION: Final = 13
-NODE_FACTS: Final = 14
+PER_GIB: Final = 14  # 1 / memory
+READY: Final = 15  # chance that it stays ready
+NODE_FACTS: Final = 16
 
 # Columns of the facts of pods, (p, POD_FACTS).
 POD_VCPUS: Final = 0

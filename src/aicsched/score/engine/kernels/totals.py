@@ -30,8 +30,8 @@ class CellTerms(NamedTuple):
     ----------
     operational_g, idle_share_g, transfer_g, embodied_g, money_g, slo_risk_g : ndarray
         In the order in which they are added up [g].
-    slo_risk : ndarray
-        Probability that an objective breaks.
+    slo_risk, load_risk, memory_risk : ndarray
+        Probability that an objective breaks: any, that of load, and that of memory alone.
     money_usd : ndarray
         Electricity and machines [USD].
     energy_kwh : ndarray
@@ -45,6 +45,8 @@ class CellTerms(NamedTuple):
     money_g: Array
     slo_risk_g: Array
     slo_risk: Array
+    load_risk: Array
+    memory_risk: Array
     money_usd: Array
     energy_kwh: Array
 
@@ -71,7 +73,14 @@ def risk_of(risk: NDArray[np.float32], extra: Array) -> Array:
     return low + (risk[nodes, left + 1].astype(np.float64) - low) * (place - left)
 
 
-def cell_terms(pod: Array, nodes: Array, risk: NDArray[np.float32], rates: Array, curve: Array) -> CellTerms:
+def cell_terms(
+    pod: Array,
+    nodes: Array,
+    risk: NDArray[np.float32],
+    pressure: NDArray[np.float32],
+    rates: Array,
+    curve: Array,
+) -> CellTerms:
     """Return the terms of one pod on some nodes.
 
     Parameters
@@ -80,8 +89,8 @@ def cell_terms(pod: Array, nodes: Array, risk: NDArray[np.float32], rates: Array
         Of one pod, or of one a node.
     nodes : ndarray, shape (NODE_FACTS, n)
         Facts.
-    risk : ndarray of float32, shape (n, g)
-        Curves over the added load, from 0 to 1.
+    risk, pressure : ndarray of float32, shape (n, g) each with its own g
+        Curves of the risk of load over the added load, and of memory over the added memory, from 0 to 1.
     rates : ndarray, shape (POLICY_FACTS,) or (POLICY_FACTS, n)
         Exchange rates.
     curve : ndarray, shape (5,)
@@ -103,7 +112,9 @@ def cell_terms(pod: Array, nodes: Array, risk: NDArray[np.float32], rates: Array
     away = np.where((home >= 0.0) & (home != nodes[at.REGION]), pod[at.POD_GB], 0.0)
     vcpu_h = vcpus * hours
     usd = (energy_kwh + awake_kwh) * nodes[at.USD_PER_KWH] + vcpu_h * nodes[at.USD_PER_VCPU_H]
-    chance = risk_of(risk, extra)
+    load_risk = risk_of(risk, extra)
+    memory_risk = risk_of(pressure, pod[at.POD_MEMORY_GIB] * nodes[at.PER_GIB])
+    chance = 1.0 - (1.0 - load_risk) * (1.0 - memory_risk) * nodes[at.READY]
     return CellTerms(
         operational_g=energy_kwh * nodes[at.G_PER_KWH],
         idle_share_g=awake_kwh * nodes[at.G_PER_KWH],
@@ -112,6 +123,8 @@ def cell_terms(pod: Array, nodes: Array, risk: NDArray[np.float32], rates: Array
         money_g=usd * rates[at.G_PER_USD],
         slo_risk_g=chance * rates[at.RISK_G],
         slo_risk=chance,
+        load_risk=load_risk,
+        memory_risk=memory_risk,
         money_usd=usd,
         energy_kwh=energy_kwh,
     )
@@ -121,6 +134,7 @@ def _twin(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     pods: Array,
     nodes: Array,
     risk: NDArray[np.float32],
+    pressure: NDArray[np.float32],
     rates: Array,
     admits: NDArray[np.uint8],
     curve: Array,
@@ -135,7 +149,7 @@ def _twin(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     for row in range(pods.shape[0]):
         pod = pods[row]
         policy = int(pod[at.POD_POLICY])
-        made = cell_terms(pod, facts, risk[here], rates[policy], curve)
+        made = cell_terms(pod, facts, risk[here], pressure[here], rates[policy], curve)
         total = made.total_g
         if refuse:
             fits = (pod[at.POD_VCPUS] <= facts[at.VCPUS]) & (pod[at.POD_MEMORY_GIB] <= facts[at.MEMORY_GIB])
@@ -149,6 +163,7 @@ def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     pods: Array,
     nodes: Array,
     risk: NDArray[np.float32],
+    pressure: NDArray[np.float32],
     rates: Array,
     admits: NDArray[np.uint8],
     curve: Array,
@@ -158,7 +173,7 @@ def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     last: int,
     out: NDArray[Any],
 ) -> int:
-    steps = risk.shape[1] - 1
+    steps, memory_steps = risk.shape[1] - 1, pressure.shape[1] - 1
     slope = curve[at.SLOPE]
     kink_1, step_1 = curve[at.KINK_1], curve[at.STEP_1]
     kink_2, step_2 = curve[at.KINK_2], curve[at.STEP_2]
@@ -188,7 +203,12 @@ def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
                 place = min(extra, 1.0) * steps
                 left = min(int(place), steps - 1)
                 low = np.float64(risk[node, left])
-                chance = low + (np.float64(risk[node, left + 1]) - low) * (place - left)
+                load_risk = low + (np.float64(risk[node, left + 1]) - low) * (place - left)
+                place = min(memory_gib * nodes[at.PER_GIB, node], 1.0) * memory_steps
+                left = min(int(place), memory_steps - 1)
+                low = np.float64(pressure[node, left])
+                memory_risk = low + (np.float64(pressure[node, left + 1]) - low) * (place - left)
+                chance = 1.0 - (1.0 - load_risk) * (1.0 - memory_risk) * nodes[at.READY, node]
                 g_per_kwh = nodes[at.G_PER_KWH, node]
                 total = energy_kwh * g_per_kwh + awake_kwh * g_per_kwh
                 total += away * nodes[at.TRANSFER_G_PER_GB, node]
@@ -206,12 +226,12 @@ def _work(pods: Array, nodes: Array, *_rest: Any) -> float:
 
 
 _READ = 'Array({}, {}, "C", readonly=True)'
-# pods (p, 6), nodes (14, n), risk (n, g), rates (q, 4), admits (q, n), curve (5,), rows of the pods in out
-# (p,), whether to refuse, first and last node, and out: totals (rows, n) → cells.
+# pods (p, 6), nodes (16, n), risk and pressure (n, g), rates (q, 4), admits (q, n), curve (5,), rows of the
+# pods in out (p,), whether to refuse, first and last node, and out: totals (rows, n) → cells.
 _SIGNATURE = (
     f"int64({_READ.format('float64', 2)}, {_READ.format('float64', 2)}, {_READ.format('float32', 2)}, "
-    f"{_READ.format('float64', 2)}, {_READ.format('uint8', 2)}, {_READ.format('float64', 1)}, "
-    f"{_READ.format('int64', 1)}, int64, int64, int64, {{}}[:, ::1])"
+    f"{_READ.format('float32', 2)}, {_READ.format('float64', 2)}, {_READ.format('uint8', 2)}, "
+    f"{_READ.format('float64', 1)}, {_READ.format('int64', 1)}, int64, int64, int64, {{}}[:, ::1])"
 )
 SCORE_TOTALS = Kernel(_loop, _twin, signature=_SIGNATURE.format("float64"), work=_work, exact=True)
 SCORE_TOTALS_SINGLE = Kernel(_loop, _twin, signature=_SIGNATURE.format("float32"), work=_work, exact=True)
