@@ -30,6 +30,7 @@ from aicsched.cli import (
     schema,
     score,
     serve,
+    signals,
     simulate,
 )
 from aicsched.errors import AicschedError, Infeasible
@@ -58,6 +59,7 @@ app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("simulate")(simulate.simulate)
 app.add_typer(score.app, name="score")
+app.add_typer(signals.app, name="signals")
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")

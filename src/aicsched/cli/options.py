@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from aicsched.errors import InputError
 
 if TYPE_CHECKING:
-    from aicsched.domain.carbon import CarbonSeries
+    from aicsched.domain.carbon import CarbonSeries, IntensityKind
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.service import Service
@@ -39,12 +39,13 @@ __all__ = [
     "zone_forecasts",
 ]
 
+STORE_PREFIX: Final = "store:"
 Carbon = Annotated[
     list[str] | None,
     typer.Option(
         "--carbon",
         metavar="FILE…",
-        help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone.",
+        help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone; or store:PATH.",
     ),
 ]
 Column = Annotated[str | None, typer.Option("--column", help="Which column holds the intensity.")]
@@ -128,6 +129,8 @@ def open_carbon(
         msg = f"'{kind}' is no kind of intensity"
         raise InputError(msg, hint="use average or marginal", value=kind)
     chosen = None if kind is None else IntensityKind(kind)
+    if files and files[0].startswith(STORE_PREFIX):
+        return _open_stored(files, chosen)
     if files:
         from aicsched.signals.carbon.file import FileCarbon
 
@@ -142,6 +145,19 @@ def open_carbon(
     from aicsched.signals.carbon.sample import SampleCarbon
 
     return SampleCarbon(kind=chosen or IntensityKind.AVERAGE)
+
+
+def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
+    from aicsched.config import load_settings
+    from aicsched.signals.carbon.stored import StoredCarbon
+    from aicsched.signals.store import SignalStore
+
+    if len(files) > 1:
+        msg = "a store of signals can't be mixed with other carbon files"
+        raise InputError(msg, hint="give the store alone", value=files)
+    path = files[0].removeprefix(STORE_PREFIX)
+    order = load_settings().signals.order
+    return StoredCarbon(SignalStore(path, read_only=True), order=order, kind=kind)
 
 
 def open_fleet(path: Path | None) -> Fleet:

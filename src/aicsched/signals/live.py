@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from aicsched.domain.carbon import CarbonSeries, Quality
 from aicsched.domain.flags import Flag
-from aicsched.domain.readings import Readings
 from aicsched.errors import (
     AicschedError,
     ConfigError,
@@ -36,12 +34,13 @@ from aicsched.errors import (
 from aicsched.observe import get_logger
 from aicsched.signals.clock import SystemClock
 from aicsched.signals.health import SignalHealth
+from aicsched.signals.known import joined, laid_on, measured, stale_from
 from aicsched.signals.refusal import Refused, believed
 from aicsched.signals.staleness import newest_end_s, skew_s
-from aicsched.slots import HOUR_S, SlotGrid, format_time
+from aicsched.slots import HOUR_S, SlotGrid
 
 if TYPE_CHECKING:
-    from aicsched.domain.carbon import IntensityKind
+    from aicsched.domain.carbon import CarbonSeries, IntensityKind
     from aicsched.signals.base import CarbonSource
     from aicsched.signals.clock import Clock
     from aicsched.signals.store import SignalStore
@@ -317,21 +316,21 @@ class LastKnownGood:
         held = self._held(zone)
         flags = poll.notes
         if zone in self._loose:
-            held = _joined(held, *self._loose[zone])
+            held = joined(held, *self._loose[zone])
             flags = (*flags, Flag.UNRECORDED.value)
         if held is None or not len(held.slots):
             if poll.fault is not None:
                 raise poll.fault
             msg = f"{self.source_id}: nothing is known of '{zone}'"
             raise SourceUnavailable(msg, hint="try again later", value=zone)
-        series = _until(held, now_s, self._history_s) if window is None else _laid(held, window)
+        series = _until(held, now_s, self._history_s) if window is None else laid_on(held, window)
         end_s = newest_end_s(series)
         if poll.fault is not None:
             if np.isnan(series.values_g_per_kwh).all():
                 raise poll.fault
             age_s = 0 if end_s is None else max(0, now_s - end_s)
             flags = (*flags, Flag.STORED.of(age_s))
-            series = _stale_from(series, now_s - _RECHECK_S)
+            series = stale_from(series, now_s - _RECHECK_S)
         if end_s is not None and window is None:
             self._ends[zone] = (end_s, series.slots.step_s)
             self.health.set("aicsched_signal_age_seconds", max(0, now_s - end_s), self.source_id)
@@ -344,71 +343,7 @@ class LastKnownGood:
         return replace(series, flags=flags, readings=readings)
 
 
-def _laid(held: CarbonSeries, window: SlotGrid) -> CarbonSeries:
-    """Lay what is held on a window, which may reach behind it."""
-    off = (window.start_s - held.slots.start_s) % held.slots.step_s
-    if off or window.step_s != held.slots.step_s or held.readings is None:
-        first = format_time(held.slots.start_s)
-        grid = f"{held.slots.step_s} s slots from {first}"
-        msg = f"{held.source}, {held.grid_zone}: the window is not on the grid of {grid}"
-        raise SlotError(msg, hint="ask for whole slots of that grid", value=window)
-    values, quality, _ = held.readings.newest(window)
-    quality = np.where(np.isnan(values), Quality.MISSING, quality).astype(np.int8)
-    return replace(held, slots=window, values_g_per_kwh=values, quality=quality)
-
-
 def _until(held: CarbonSeries, now_s: int, history_s: int) -> CarbonSeries:
-    """Return the slots that are over, of the last so many seconds, without forecasts of the source."""
-    readings = held.readings
-    if readings is not None:
-        told = readings.quality != Quality.FORECAST
-        readings = Readings(
-            start_s=readings.start_s[told],
-            read_s=readings.read_s[told],
-            values_g_per_kwh=readings.values_g_per_kwh[told],
-            quality=readings.quality[told],
-        )
-        values, quality, _ = readings.newest(held.slots)
-        quality = np.where(np.isnan(values), Quality.MISSING, quality).astype(np.int8)
-        held = replace(held, values_g_per_kwh=values, quality=quality, readings=readings)
-    return held.window(held.slots.between(max(held.slots.start_s, now_s - history_s), now_s))
-
-
-def _stale_from(series: CarbonSeries, from_s: int) -> CarbonSeries:
-    quality = np.array(series.quality)
-    known = ~np.isnan(series.values_g_per_kwh) & (series.slots.starts_s() >= from_s)
-    quality[known & (quality != Quality.FORECAST)] = Quality.STALE
-    readings = series.readings
-    if readings is not None:
-        said = readings.quality.copy()
-        said[(readings.start_s >= from_s) & (said != Quality.FORECAST)] = Quality.STALE
-        readings = replace(readings, quality=said)
-    return replace(series, quality=quality, readings=readings)
-
-
-def _joined(held: CarbonSeries | None, fresh: CarbonSeries, read_s: int) -> CarbonSeries:
-    """Lay what was just read over what is stored, where it couldn't be recorded."""
-    known = np.flatnonzero(~np.isnan(fresh.values_g_per_kwh))
-    own = Readings(
-        start_s=fresh.slots.starts_s()[known],
-        read_s=np.full(len(known), read_s, dtype=np.int64),
-        values_g_per_kwh=fresh.values_g_per_kwh[known],
-        quality=np.asarray(fresh.quality)[known],
-    )
-    if held is None or held.readings is None or held.slots.step_s != fresh.slots.step_s:
-        return replace(fresh, readings=own)
-    if not len(held.slots) or (held.slots.start_s - fresh.slots.start_s) % fresh.slots.step_s:
-        return replace(fresh, readings=own)
-    past = held.readings
-    readings = Readings(
-        start_s=np.concatenate([past.start_s, own.start_s]),
-        read_s=np.concatenate([np.minimum(past.read_s, read_s), own.read_s]),
-        values_g_per_kwh=np.concatenate([past.values_g_per_kwh, own.values_g_per_kwh]),
-        quality=np.concatenate([past.quality, own.quality]),
-    )
-    first_s = min(held.slots.start_s, fresh.slots.start_s)
-    end_s = max(held.slots.end_s, fresh.slots.end_s)
-    slots = SlotGrid(first_s, fresh.slots.step_s, (end_s - first_s) // fresh.slots.step_s)
-    values, quality, _ = readings.newest(slots)
-    quality = np.where(np.isnan(values), Quality.MISSING, quality).astype(np.int8)
-    return replace(fresh, slots=slots, values_g_per_kwh=values, quality=quality, readings=readings)
+    """Return the slots that are over, of the last so many seconds."""
+    known = measured(held)
+    return known.window(known.slots.between(max(known.slots.start_s, now_s - history_s), now_s))

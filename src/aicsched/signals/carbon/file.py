@@ -47,6 +47,7 @@ _TIMES: Final = (
 _ZONES: Final = ("grid_zone", "zone")
 _READ: Final = ("reading_time", "read_time", "issue_time", "updated_at", "published_at")
 _QUALITY: Final = ("quality", "estimated", "is_estimated")
+_SYNTHETIC: Final = "synthetic"
 _VALUE: Final = re.compile(r"(^|_|\b)(ci|co2|carbon|intensity|moer)(_|\b|$)|g_per_kwh|carbon[ _]intensity")
 # Carbon-free shares, prices and masses carry the word carbon too, and none of them is an intensity.
 _OTHER: Final = re.compile(
@@ -136,7 +137,8 @@ class FileCarbon:
     A column ``estimated`` or ``quality`` says what a value is. A column
     ``reading_time`` (or ``issue_time``, ``updated_at``, ``published_at``) says when it
     was read: of several rows for one slot the newest counts, and a forecast for an
-    earlier issue time gets what had been read by then.
+    earlier issue time gets what had been read by then. A column ``synthetic`` marks
+    values that were made up.
 
     Examples
     --------
@@ -245,6 +247,7 @@ class FileCarbon:
             zone_of_row = np.array(texts(columns, zone_column, where=f"'{name}'"))
         time_s, unclear = self._times(columns, name, zone_of_row, np.isnan(values))
         quality, read_s = _qualities(columns, lowered, name), _reading_times(columns, lowered, name)
+        made_up = _made_up(columns, lowered, len(values))
         made: list[tuple[str, CarbonSeries]] = []
         for zone in dict.fromkeys(zone_of_row.tolist()):
             here = zone_of_row == zone
@@ -260,6 +263,7 @@ class FileCarbon:
                 source=f"file:{name}#{chosen}",
                 quality=None if quality is None else quality[rows],
                 read_s=None if read_s is None else read_s[rows],
+                synthetic=bool(made_up[here].any()),
                 unclear=int((here & unclear & ~np.isnan(values)).sum()),
                 availability_lag_s=self._lag_s,
             )
@@ -299,7 +303,9 @@ class FileCarbon:
                 msg = f"'{name}' has no column '{self._column}'"
                 raise InputError(msg, hint=did_you_mean(self._column, columns), value=self._column)
             return self._column
-        others = [item for item in columns if item.lower() not in (*_ZONES, *_TIMES, *_READ, *_QUALITY)]
+        others = [
+            item for item in columns if item.lower() not in (*_ZONES, *_TIMES, *_READ, *_QUALITY, _SYNTHETIC)
+        ]
         found = [item for item in others if _is_intensity(item)]
         if not found and len(others) == 1 and others[0].lower() in (*_PLAIN, zone.lower()):
             found = others
@@ -314,6 +320,15 @@ class FileCarbon:
 def _qualities(columns: dict[str, Any], lowered: dict[str, str], name: str) -> NDArray[np.int8] | None:
     column = next((lowered[item] for item in _QUALITY if item in lowered), None)
     return None if column is None else row_qualities(columns[column], column.lower(), f"'{name}'")
+
+
+def _made_up(columns: dict[str, Any], lowered: dict[str, str], rows: int) -> NDArray[np.bool_]:
+    column = lowered.get(_SYNTHETIC)
+    if column is None:
+        return np.zeros(rows, dtype=np.bool_)
+    return np.array(
+        [str(value).strip().lower() in ("true", "1") for value in columns[column]], dtype=np.bool_
+    )
 
 
 def _reading_times(columns: dict[str, Any], lowered: dict[str, str], name: str) -> NDArray[np.int64] | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aicsched.config.signals import SIGNAL_ENVIRONMENT, SignalSettings, read_signals
 from aicsched.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
         Address the extender listens on; plain HTTP is for loopback only.
     port : int
         Port the extender listens on; 0 takes a free one.
+    signals : SignalSettings
+        Where live signals come from, and where they are kept: the table ``[signals]``.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
@@ -69,6 +72,7 @@ class Settings(BaseSettings):
     target_cut_share: float = Field(default=0.10, ge=0, lt=1)
     host: str = "127.0.0.1"
     port: int = Field(default=8888, ge=0, le=65535)
+    signals: SignalSettings = Field(default_factory=SignalSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -134,8 +138,16 @@ def _environment_layer() -> _Layer:
         for name, value in os.environ.items()
         if name.startswith(ENV_PREFIX)
     }
-    values = {name.lower(): value for name, value in found.items() if name not in ENVIRONMENT_ONLY}
+    apart = ENVIRONMENT_ONLY | set(SIGNAL_ENVIRONMENT)
+    values = {name.lower(): value for name, value in found.items() if name not in apart}
     return _Layer("environment", values)
+
+
+def _signals(layers: list[_Layer]) -> SignalSettings:
+    """Read what of signals is in the file, and what the environment adds to it."""
+    tables = [layer.values["signals"] for layer in layers if "signals" in layer.values]
+    named = {name: os.environ.get(ENV_PREFIX + name) for name in SIGNAL_ENVIRONMENT}
+    return read_signals(tables[0] if tables else {}, {name: text for name, text in named.items() if text})
 
 
 def _layers(path: Path | None, overrides: Mapping[str, Any]) -> list[_Layer]:
@@ -146,11 +158,14 @@ def _layers(path: Path | None, overrides: Mapping[str, Any]) -> list[_Layer]:
 
 
 def _refuse_unknown(layer: _Layer) -> None:
+    flat = layer.source == "environment"
     for name in layer.values:
-        if name not in Settings.model_fields:
+        if name not in Settings.model_fields or (flat and name == "signals"):
             shown = f"{ENV_PREFIX}{name.upper()}" if layer.source == "environment" else name
             msg = f"unknown setting '{shown}' in the {layer.source}"
-            raise ConfigError(msg, hint=did_you_mean(name, Settings.model_fields, count=1), value=name)
+            # What was mistyped may be a token's name: its value is never shown.
+            near = [*Settings.model_fields, *(each.lower() for each in SIGNAL_ENVIRONMENT if flat)]
+            raise ConfigError(msg, hint=did_you_mean(name, near, count=1), value=name)
 
 
 def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
@@ -175,9 +190,11 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         A key is unknown (with the nearest match), or a value is out of its range.
     """
     merged: dict[str, Any] = {}
-    for layer in reversed(_layers(path, overrides)):
+    layers = _layers(path, overrides)
+    for layer in reversed(layers):
         _refuse_unknown(layer)
         merged.update(layer.values)
+    merged["signals"] = _signals(layers)
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -220,7 +237,26 @@ def origins(path: Path | None = None, **overrides: Any) -> tuple[Origin, ...]:
                 )
         return "default"
 
-    return tuple(
+    plain = tuple(
         Origin(name=name, value=getattr(settings, name), source=source(name))
         for name in Settings.model_fields
+        if name != "signals"
+    )
+    return plain + _signal_origins(settings.signals, layers)
+
+
+def _signal_origins(signals: SignalSettings, layers: list[_Layer]) -> tuple[Origin, ...]:
+    said = {f"signals.{source}.{key}": name for name, (source, key) in SIGNAL_ENVIRONMENT.items()}
+    table, where = next(
+        ((layer.values["signals"], layer.source) for layer in layers if "signals" in layer.values), ({}, "")
+    )
+
+    def source(name: str) -> str:
+        variable = said.get(name)
+        if variable and os.environ.get(ENV_PREFIX + variable):
+            return f"environment {ENV_PREFIX}{variable}"
+        return where if name.count(".") > 1 or name.partition(".")[2] in table else "default"
+
+    return tuple(
+        Origin(name=name, value=value, source=source(name)) for name, value in signals.facts().items()
     )

@@ -1,0 +1,276 @@
+"""Settings of live signals: which sources, in which order, for which zones, and where their tokens are.
+
+A token comes from the environment or from a file that one mounts, never from the
+settings file itself, which people copy, commit and print. It is held so that
+nothing shows it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from aicsched.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SIGNAL_ENVIRONMENT", "SOURCES", "SignalSettings", "SourceSettings", "read_signals"]
+
+_FILE: Final = "_file"
+
+
+class SourceSettings(BaseModel):
+    """What any source may be told.
+
+    Parameters
+    ----------
+    zones : dict of str to str
+        Which zones to ask it for: our name and the source's own. A list means that both are one.
+    url : str, optional
+        Of its API, in place of the usual one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    zones: dict[str, str] = Field(default_factory=dict)
+    url: str | None = None
+
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _named_alike(cls, value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+        return {str(zone): str(zone) for zone in value} if isinstance(value, list | tuple) else value
+
+    def secret(self, name: str) -> str | None:
+        """Return a token or password: from the environment, or from its file.
+
+        Parameters
+        ----------
+        name : str
+            One of the source's `secrets`.
+
+        Returns
+        -------
+        str or None
+            Without white space around it; None where none was given. Keep it out of all texts.
+
+        Raises
+        ------
+        ConfigError
+            The file can't be read.
+        """
+        held: SecretStr | None = getattr(self, name)
+        if held is not None:
+            return held.get_secret_value().strip()
+        path: Path | None = getattr(self, name + _FILE)
+        if path is None:
+            return None
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "no text"
+            msg = f"the file of a {name}, '{path}', can't be read ({why})"
+            raise ConfigError(msg, hint="check the path and its rights", value=str(path)) from None
+
+
+class _ElectricityMaps(SourceSettings):
+    secrets: ClassVar[tuple[str, ...]] = ("token",)
+    scope: str = "lifecycle"
+    granularity: str = "hourly"
+    token: SecretStr | None = None
+    token_file: Path | None = None
+
+
+class _WattTime(SourceSettings):
+    secrets: ClassVar[tuple[str, ...]] = ("password",)
+    user: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+
+class _Eia(SourceSettings):
+    secrets: ClassVar[tuple[str, ...]] = ("key",)
+    scope: str = "lifecycle"
+    key: SecretStr | None = None
+    key_file: Path | None = None
+
+
+class _Entsoe(SourceSettings):
+    secrets: ClassVar[tuple[str, ...]] = ("token",)
+    scope: str = "lifecycle"
+    token: SecretStr | None = None
+    token_file: Path | None = None
+
+
+class _Uk(SourceSettings):
+    pass
+
+
+class _Files(SourceSettings):
+    paths: tuple[str, ...] = ()
+    column: str | None = None
+    unit: str | None = None
+    kind: str | None = None
+    time_zone: str | None = None
+    lag_h: float = Field(default=0.0, ge=0)
+
+
+class _Sample(SourceSettings):
+    kind: str = "average"
+
+
+SOURCES: Final[dict[str, type[SourceSettings]]] = {
+    "electricity-maps": _ElectricityMaps,
+    "watttime": _WattTime,
+    "uk": _Uk,
+    "eia": _Eia,
+    "entsoe": _Entsoe,
+    "file": _Files,
+    "sample": _Sample,
+}
+
+
+def _environment_names() -> dict[str, tuple[str, str]]:
+    names = {"WATTTIME_USER": ("watttime", "user")}
+    for source, kind in SOURCES.items():
+        for secret in kind.secrets:
+            for key in (secret, secret + _FILE):
+                names[f"{source}_{key}".upper().replace("-", "_")] = (source, key)
+    return names
+
+
+# What of a source may stand in the environment, behind the prefix AICSCHED_.
+SIGNAL_ENVIRONMENT: Final = _environment_names()
+
+
+class SignalSettings(BaseModel):
+    """Where signals come from, and where they are kept.
+
+    Parameters
+    ----------
+    store : Path
+        The file of the last known good values.
+    order : tuple of str
+        Sources by precedence, the best first.
+    retention_days : int
+        Older slots are dropped from the store.
+    sources : dict of str to SourceSettings
+        Per source that is declared or has a token.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    store: Path = Path("signals.db")
+    order: tuple[str, ...] = ()
+    retention_days: int = Field(default=400, ge=1, le=36_500)
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that was set, by dotted names, without secrets.
+
+        Returns
+        -------
+        dict
+            Plain values; a secret is ``***``.
+        """
+        made: dict[str, Any] = {
+            "signals.store": str(self.store),
+            "signals.order": list(self.order),
+            "signals.retention_days": self.retention_days,
+        }
+        for name, source in self.sources.items():
+            for key in source.model_fields_set:
+                value = getattr(source, key)
+                plain = str(value) if isinstance(value, Path) else value
+                shown = "***" if isinstance(value, SecretStr) else plain
+                made[f"signals.{name}.{key}"] = list(shown) if isinstance(shown, tuple) else shown
+        return made
+
+
+def read_signals(table: Any, environment: Mapping[str, str]) -> SignalSettings:  # noqa: ANN401 - from TOML
+    """Read the table ``[signals]`` and what the environment adds to it.
+
+    Parameters
+    ----------
+    table : dict
+        Of the settings file; empty where there is none.
+    environment : mapping of str to str
+        Of `SIGNAL_ENVIRONMENT`, those that are set.
+
+    Returns
+    -------
+    SignalSettings
+        Checked.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown (with the nearest), a value is out of range, a token stands in the file,
+        or a token is given twice.
+
+    Examples
+    --------
+    >>> read = read_signals({"order": ["eia"], "eia": {"zones": ["CISO"]}}, {"EIA_KEY": "secret-value"})
+    >>> read.facts()["signals.eia.key"], read.sources["eia"].zones
+    ('***', {'CISO': 'CISO'})
+    """
+    if not isinstance(table, dict):
+        msg = "'signals' in the settings file is no table"
+        raise ConfigError(msg, hint='write [signals] and order = ["eia"]', value=type(table).__name__)
+    own = {name: value for name, value in table.items() if name not in SOURCES}
+    known = [name for name in SignalSettings.model_fields if name != "sources"]
+    _refuse_unknown("signals", own, [*known, *SOURCES], known)
+    tables = {name: _source_table(name, table[name]) for name in SOURCES if name in table}
+    for variable, value in environment.items():
+        source, key = SIGNAL_ENVIRONMENT[variable]
+        held = tables.setdefault(source, {})
+        base = key.removesuffix(_FILE)
+        others = {each for each in environment if SIGNAL_ENVIRONMENT[each][0] == source} - {variable}
+        if any(SIGNAL_ENVIRONMENT[each][1].removesuffix(_FILE) == base for each in others):
+            msg = f"the {base} of {source} is in the environment twice, as a value and as a file"
+            raise ConfigError(msg, hint="give one of them", value=source)
+        held.pop(base + _FILE, None)  # the environment wins
+        held[key] = value
+    sources = {name: _made(SOURCES[name], f"signals.{name}", held) for name, held in tables.items()}
+    made = _made(SignalSettings, "signals", own | {"sources": sources})
+    for name in made.order:
+        if name not in SOURCES:
+            msg = f"signals.order names the unknown source '{name}'"
+            raise ConfigError(msg, hint=did_you_mean(name, SOURCES, count=1), value=name)
+    return made
+
+
+def _source_table(name: str, table: Any) -> dict[str, Any]:  # noqa: ANN401 - from TOML
+    if not isinstance(table, dict):
+        msg = f"'signals.{name}' in the settings file is no table"
+        raise ConfigError(msg, hint=f"write [signals.{name}]", value=type(table).__name__)
+    kind = SOURCES[name]
+    for secret in kind.secrets:
+        if secret in table:
+            variable = f"AICSCHED_{name}_{secret}".upper().replace("-", "_")
+            msg = f"the {secret} of {name} stands in the settings file"
+            hint = f"take it out, and set {variable}, or {secret}{_FILE} to a file that holds it"
+            raise ConfigError(msg, hint=hint)
+    fields = [field for field in kind.model_fields if field not in kind.secrets]
+    _refuse_unknown(f"signals.{name}", table, fields, fields)
+    return dict(table)
+
+
+def _refuse_unknown(where: str, table: dict[str, Any], near: list[str], known: list[str]) -> None:
+    for key in table:
+        if key not in known:
+            msg = f"unknown setting '{where}.{key}' in the settings file"
+            raise ConfigError(msg, hint=did_you_mean(key, near, count=1), value=key)
+
+
+def _made(kind: Any, where: str, values: dict[str, Any]) -> Any:  # noqa: ANN401 - a model of its kind
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join((where, *(str(part) for part in first["loc"])))
+        msg = f"setting '{name}': {first['msg'].lower()}"
+        raise ConfigError(msg, hint="see `aicsched config show`", value=name) from None
