@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from aicsched.footprint.intensity import emission_factors
+from aicsched.signals.carbon.eia import EiaCarbon
 from aicsched.signals.carbon.electricity_maps import ElectricityMapsCarbon
+from aicsched.signals.carbon.entsoe import EntsoeCarbon
+from aicsched.signals.carbon.uk import UkCarbon
 from aicsched.signals.carbon.watttime import WattTimeCarbon
 from aicsched.signals.transport import Limits, Transport
 from aicsched.slots import parse_time
 from aicsched.units import GRAMS_PER_POUND
+from tests.mix_apis_kit import EiaApi, EntsoeApi, UkApi
 from tests.upstream_kit import Reply, Request, VirtualClock, json_reply
 
 if TYPE_CHECKING:
@@ -46,7 +51,8 @@ class Live:
 
     ``make`` gets an address, a transport and a clock; ``api`` gets what tells the time, and answers
     requests; ``right`` tells the intensity [g/kWh] of a slot by its start and length [s], which is
-    a multiple of ``step_s``; ``span_s`` is a window for which it takes several requests.
+    a multiple of ``step_s``; ``span_s`` is a window for which it takes several requests; ``is_json``
+    tells what the bodies are, for the tests that let them drift.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Live:
     step_s: int
     right: Callable[[int, int], float]
     span_s: int
+    is_json: bool = True
 
     def source(self, url: str, *, limits: Limits = LIMITS, clock: Clock | None = None) -> CarbonSource:
         clock = clock or VirtualClock(NOW_S)
@@ -193,6 +200,44 @@ def hourly_mean(start_s: int, length_s: int) -> float:
     return sum(values) / len(values)
 
 
+# ------------------------------------------------------------------ generation by fuel
+
+# What each code is called by EIA and by ENTSO-E; storage must count for nothing.
+MIXED = {"NG": "gas", "COL": "coal", "WND": "wind", "B04": "gas", "B05": "coal", "B19": "wind"}
+
+
+def power_mw(code: str, start_s: int) -> float:
+    """Give an hour's power, different for each fuel and hour."""
+    level = {"gas": wave(start_s), "coal": 90.0, "wind": wave(start_s + 6300)}
+    return level[MIXED[code]] if code in MIXED else -wave(start_s)
+
+
+def of_the_mix(start_s: int, length_s: int) -> float:
+    factors = emission_factors()
+    hours = range(start_s, start_s + length_s, HOUR_S)
+    power = {code: sum(power_mw(code, at_s) for at_s in hours) for code in ("NG", "COL", "WND")}
+    return sum(factors[MIXED[code]] * mw for code, mw in power.items()) / sum(power.values())
+
+
+class FewEia(EiaCarbon):
+    """With few of its zones, which are all read by the same path: the contract reads each."""
+
+    def zones(self) -> tuple[str, ...]:
+        return ("CISO", "ERCO", "US48")
+
+
+class FewEntsoe(EntsoeCarbon):
+    """With few of its zones, as above."""
+
+    def zones(self) -> tuple[str, ...]:
+        return ("DE_LU", "SE_3", "IT_NORD")
+
+
+def half_hourly_mean(start_s: int, length_s: int) -> float:
+    values = [wave(at_s) for at_s in range(start_s, start_s + length_s, 1800)]
+    return sum(values) / len(values)
+
+
 LIVE = (
     Live(
         name="electricity-maps",
@@ -215,5 +260,42 @@ LIVE = (
         step_s=300,
         right=moer_g_per_kwh,
         span_s=40 * 86_400,
+    ),
+    Live(
+        name="uk",
+        make=lambda url, transport, clock: UkCarbon(url=url, transport=transport, clock=clock),
+        api=lambda time_s: UkApi(time_s, level=wave),
+        zone="GB",
+        step_s=1800,
+        right=half_hourly_mean,
+        span_s=30 * 86_400,
+    ),
+    Live(
+        name="eia",
+        make=lambda url, transport, clock: FewEia(SECRET, url=f"{url}/v2", transport=transport, clock=clock),
+        api=lambda time_s: EiaApi(
+            time_s,
+            key=SECRET,
+            codes=("NG", "COL", "WND", "BAT"),
+            power=lambda code, start_s: str(power_mw(code, start_s)),
+        ),
+        zone="CISO",
+        step_s=HOUR_S,
+        right=of_the_mix,
+        span_s=60 * 86_400,
+    ),
+    Live(
+        name="entsoe",
+        make=lambda url, transport, clock: FewEntsoe(
+            SECRET, url=f"{url}/api", transport=transport, clock=clock
+        ),
+        api=lambda time_s: EntsoeApi(
+            time_s, token=SECRET, codes=("B04", "B05", "B19", "B10"), power=power_mw
+        ),
+        zone="DE_LU",
+        step_s=HOUR_S,
+        right=of_the_mix,
+        span_s=35 * 86_400,
+        is_json=False,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import resource
 import time
 import traceback
@@ -236,6 +237,7 @@ def drifting(key: str, how: Callable[[dict[str, Any], str], None]) -> Behave:
 
 
 @pytest.mark.parametrize("way", list(DRIFTS))
+@pytest.mark.parametrize("live", [live for live in LIVE if live.is_json], ids=lambda live: live.name)
 def test_a_shape_that_drifts_gives_no_wrong_number(live: Live, server: kit.Upstream, way: str) -> None:
     bodies: list[bytes] = []
 
@@ -254,6 +256,51 @@ def test_a_shape_that_drifts_gives_no_wrong_number(live: Live, server: kit.Upstr
     assert refused
 
 
+XML_DRIFTS: dict[str, Callable[[str, str], str]] = {
+    "renamed": lambda name, text: f"<{name}V4>{text}</{name}V4>",
+    "gone": lambda _name, _text: "",
+    "empty": lambda name, _text: f"<{name}></{name}>",
+    "a word": lambda name, _text: f"<{name}>unbekannt</{name}>",
+    "a number": lambda name, _text: f"<{name}>412</{name}>",
+    "nested": lambda name, text: f"<{name}><{name}>{text}</{name}></{name}>",
+    "twice": lambda name, text: f"<{name}>{text}</{name}>" * 2,
+    "negative": lambda name, _text: f"<{name}>-1000000000</{name}>",
+    "far too large": lambda name, _text: f"<{name}>1e12</{name}>",
+    "another time": lambda name, _text: f"<{name}>2031-01-01T00:00Z</{name}>",
+    "without offset": lambda name, _text: f"<{name}>2026-05-04T10:00</{name}>",
+}
+LEAF = re.compile(r"<([\w.]+)((?: [^<>]*)?)>([^<]*)</\1>")
+
+
+@pytest.mark.parametrize("way", list(XML_DRIFTS))
+@pytest.mark.parametrize("live", [live for live in LIVE if not live.is_json], ids=lambda live: live.name)
+def test_xml_that_drifts_gives_no_wrong_number(live: Live, server: kit.Upstream, way: str) -> None:
+    names: set[str] = set()
+
+    def listen(handler: kit.Handler, reply: kit.Reply) -> None:
+        names.update(found.group(1) for found in LEAF.finditer(reply.body.decode()))
+        handler.send(reply)
+
+    server.behave = listen
+    refuse_wrong(live, put_to(live, server), flaky=True)
+    assert {"psrType", "quantity", "position", "resolution", "start", "end", "curveType"} <= names
+    refused = 0
+    for name in sorted(names):
+
+        def drift(handler: kit.Handler, reply: kit.Reply, name: str = name) -> None:
+            def one(element: re.Match[str]) -> str:
+                return XML_DRIFTS[way](name, element[3]) if element[1] == name else element[0]
+
+            handler.send(kit.replace(reply, body=LEAF.sub(one, reply.body.decode()).encode()))
+
+        server.behave = drift
+        found = put_to(live, server)
+        refuse_wrong(live, found)
+        refused += isinstance(found, AicschedError)
+    assert refused
+
+
+@pytest.mark.parametrize("live", [live for live in LIVE if live.is_json], ids=lambda live: live.name)
 def test_more_fields_than_documented_are_no_drift(live: Live, server: kit.Upstream) -> None:
     def more(handler: kit.Handler, reply: kit.Reply) -> None:
         body = json.loads(reply.body)

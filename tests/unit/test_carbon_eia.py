@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,8 @@ from aicsched.footprint.intensity import emission_factors
 from aicsched.signals.carbon.eia import EIA_ZONES, EiaCarbon, decode_eia
 from aicsched.signals.transport import Transport
 from aicsched.slots import HOUR_S, SlotGrid, parse_time
-from tests.upstream_kit import QUICK, Reply, Request, Upstream, VirtualClock, json_reply, status, upstream
+from tests.mix_apis_kit import EiaApi, eia_row
+from tests.upstream_kit import QUICK, Upstream, VirtualClock, status, upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,65 +25,27 @@ if TYPE_CHECKING:
 NOW_S = parse_time("2026-05-01T12:20Z")
 END_S = parse_time("2026-05-01T12:00Z")
 MIX = {"COL": 100.0, "NG": 300.0, "NUC": 200.0, "SUN": 250.0, "WND": 150.0, "BAT": -80.0}
-DATE = formatdate(NOW_S, usegmt=True)
 KEY = "k3y-of-a-test"
 
 
-def _row(end_s: int, fuel: str, value: Any, zone: str = "CISO") -> dict[str, Any]:
-    return {
-        "period": datetime.fromtimestamp(end_s, tz=UTC).strftime("%Y-%m-%dT%H"),
-        "respondent": zone,
-        "respondent-name": "A balancing authority",
-        "fueltype": fuel,
-        "type-name": "A fuel",
-        "value": value,
-        "value-units": "megawatthours",
-    }
-
-
-def _power_mw(fuel: str, end_s: int) -> float:
+def _power_mw(fuel: str, start_s: int) -> float:
     """A mix that changes from hour to hour, in whole megawatts."""
-    return MIX[fuel] + (end_s // HOUR_S % 24 if fuel == "NG" else 0)
+    return MIX[fuel] + (start_s // HOUR_S % 24 if fuel == "NG" else 0)
 
 
-class Eia:
-    """An API with the documented parameters: facets, both ends included, offset and length."""
-
-    def __init__(self) -> None:
-        self.value: Callable[[str, int], Any] = lambda fuel, end_s: str(_power_mw(fuel, end_s))
-        self.leave_out: Callable[[str, int], bool] = lambda _fuel, _end_s: False
-        self.total: Callable[[int], Any] = str
-
-    def __call__(self, request: Request) -> Reply:
-        asked = request.params
-        if asked.get("api_key") != KEY:
-            return json_reply({"error": {"code": "API_KEY_INVALID", "message": "get one"}}, 403)
-        assert request.path == "/v2/electricity/rto/fuel-type-data/data/"
-        assert (asked["frequency"], asked["data[0]"]) == ("hourly", "value")
-        first, last = (parse_time(f"{asked[end]}:00Z") for end in ("start", "end"))
-        hours = range(first, min(last, END_S) + 1, HOUR_S)
-        rows = [
-            _row(end_s, fuel, self.value(fuel, end_s), asked["facets[respondent][]"])
-            for end_s in hours
-            for fuel in sorted(MIX)
-            if not self.leave_out(fuel, end_s)
-        ]
-        offset, length = int(asked["offset"]), int(asked["length"])
-        page = {"total": self.total(len(rows)), "frequency": "hourly", "data": rows[offset : offset + length]}
-        # The answer tells the request again, key and all.
-        return json_reply(
-            {"response": page, "request": {"params": {"api_key": KEY}}, "apiVersion": "2.1.8"}, Date=DATE
-        )
+def _text(fuel: str, start_s: int) -> str:
+    return str(_power_mw(fuel, start_s))
 
 
 @pytest.fixture
-def api() -> Eia:
-    return Eia()
+def api() -> EiaApi:
+    return EiaApi(lambda: NOW_S, key=KEY, codes=tuple(MIX), power=_text)
 
 
 @pytest.fixture
-def server(api: Eia) -> Iterator[Upstream]:
+def server(api: EiaApi) -> Iterator[Upstream]:
     with upstream(api) as made:
+        made.time_s = lambda: NOW_S
         yield made
 
 
@@ -96,10 +57,10 @@ def _source(server: Upstream, **options: Any) -> EiaCarbon:
     )
 
 
-def _expected(end_s: int, scope: str = "lifecycle") -> float:
+def _expected(start_s: int, scope: str = "lifecycle") -> float:
     factors = emission_factors(scope)
     fuels = {"COL": "coal", "NG": "gas", "NUC": "nuclear", "SUN": "solar", "WND": "wind"}
-    powers = {fuel: _power_mw(code, end_s) for code, fuel in fuels.items()}
+    powers = {fuel: _power_mw(code, start_s) for code, fuel in fuels.items()}
     return sum(factors[fuel] * power for fuel, power in powers.items()) / sum(powers.values())
 
 
@@ -109,14 +70,16 @@ def test_a_window_is_the_intensity_of_its_mix(server: Upstream, scope: str) -> N
     series = _source(server, scope=scope).read("CISO", window)
     assert (series.kind, series.source) == (IntensityKind.AVERAGE, f"eia-930:{scope}#CISO")
     assert series.slots == window
-    expected = [_expected(start_s + HOUR_S, scope) for start_s in window.starts_s().tolist()]
+    expected = [_expected(start_s, scope) for start_s in window.starts_s().tolist()]
     np.testing.assert_allclose(series.values_g_per_kwh, expected, rtol=1e-12)
     assert (np.asarray(series.quality) == Quality.ACTUAL).all()
 
 
-def test_a_period_names_the_end_of_its_hour(api: Eia, server: Upstream) -> None:
+def test_a_period_names_the_end_of_its_hour(api: EiaApi, server: Upstream) -> None:
     marked = parse_time("2026-05-01T03:00Z")
-    api.value = lambda fuel, end_s: 1000.0 if fuel == "COL" and end_s == marked else _power_mw(fuel, end_s)
+    api.power = lambda fuel, start_s: (
+        1000.0 if fuel == "COL" and start_s + HOUR_S == marked else _power_mw(fuel, start_s)
+    )
     series = _source(server).read("CISO", SlotGrid(END_S - 12 * HOUR_S, HOUR_S, 12))
     assert series.slots.index_at(marked - HOUR_S) == int(np.argmax(series.values_g_per_kwh))
 
@@ -133,15 +96,15 @@ def test_hours_not_reported_yet_are_missing(server: Upstream) -> None:
 
 def test_longer_slots_weigh_hours_by_what_they_generate(server: Upstream) -> None:
     series = _source(server).read("CISO", SlotGrid(END_S - 6 * HOUR_S, 3 * HOUR_S, 2))
-    gas = [_power_mw("NG", END_S - hour * HOUR_S) for hour in (2, 1, 0)]
+    gas = [_power_mw("NG", END_S - hour * HOUR_S) for hour in (3, 2, 1)]
     factors, rest = emission_factors(), {"coal": 100.0, "nuclear": 200.0, "solar": 250.0, "wind": 150.0}
     emitted = factors["gas"] * np.mean(gas) + sum(factors[fuel] * power for fuel, power in rest.items())
     assert series.values_g_per_kwh[1] == pytest.approx(emitted / (np.mean(gas) + sum(rest.values())))
 
 
-def test_a_fuel_that_reports_late_leaves_its_hours_without_a_value(api: Eia, server: Upstream) -> None:
+def test_a_fuel_that_reports_late_leaves_its_hours_without_a_value(api: EiaApi, server: Upstream) -> None:
     late = END_S - 2 * HOUR_S
-    api.leave_out = lambda fuel, end_s: fuel == "NG" and end_s > late
+    api.leave_out = lambda fuel, start_s: fuel == "NG" and start_s >= late
     series = _source(server).read("CISO", SlotGrid(late - HOUR_S, HOUR_S, 3))
     assert (series.missing, series.flags) == (2, ("fuel-missing:2",))
     # Even where the whole window lacks it: the two days before show that there is gas.
@@ -149,17 +112,17 @@ def test_a_fuel_that_reports_late_leaves_its_hours_without_a_value(api: Eia, ser
         _source(server).read("CISO", SlotGrid(late, HOUR_S, 2))
 
 
-@pytest.mark.parametrize("value", ["300", 300, 300.0])
-def test_numbers_come_as_texts_and_as_numbers(api: Eia, server: Upstream, value: Any) -> None:
-    api.value = lambda _fuel, _end_s: value
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_numbers_come_as_texts_and_as_numbers(api: EiaApi, server: Upstream, kind: type) -> None:
+    api.power = lambda fuel, start_s: kind(int(_power_mw(fuel, start_s)))
     series = _source(server).read("CISO", SlotGrid(END_S - HOUR_S, HOUR_S, 1))
-    fuels = ("coal", "gas", "nuclear", "solar", "wind")
-    assert series.values_g_per_kwh[0] == pytest.approx(np.mean([emission_factors()[fuel] for fuel in fuels]))
+    assert series.values_g_per_kwh[0] == pytest.approx(_expected(END_S - HOUR_S))
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_an_empty_value_is_a_missing_one(api: Eia, server: Upstream, empty: Any) -> None:
-    api.value = lambda fuel, end_s: empty if fuel == "NG" and end_s == END_S else _power_mw(fuel, end_s)
+def test_an_empty_value_is_a_missing_one(api: EiaApi, server: Upstream, empty: Any) -> None:
+    last_s = END_S - HOUR_S
+    api.power = lambda fuel, start_s: empty if (fuel, start_s) == ("NG", last_s) else _power_mw(fuel, start_s)
     series = _source(server).read("CISO", SlotGrid(END_S - 2 * HOUR_S, HOUR_S, 2))
     assert np.isnan(series.values_g_per_kwh).tolist() == [False, True]
 
@@ -174,7 +137,7 @@ def test_pages_are_read_to_the_last(server: Upstream) -> None:
 
 @pytest.mark.parametrize("total", [lambda rows: rows + 7, lambda rows: rows - 7, lambda _rows: 10**9])
 def test_other_rows_than_promised_are_refused(
-    api: Eia, server: Upstream, total: Callable[[int], int]
+    api: EiaApi, server: Upstream, total: Callable[[int], int]
 ) -> None:
     api.total = total
     with pytest.raises(SignalInvalid, match="are promised"):
@@ -182,7 +145,7 @@ def test_other_rows_than_promised_are_refused(
 
 
 @pytest.mark.parametrize("total", ["many", -1, 1.5, None, []])
-def test_a_total_that_is_no_count_is_refused(api: Eia, server: Upstream, total: Any) -> None:
+def test_a_total_that_is_no_count_is_refused(api: EiaApi, server: Upstream, total: Any) -> None:
     api.total = lambda _rows: total
     with pytest.raises(SignalInvalid, match="total"):
         _source(server).read("CISO")
@@ -204,7 +167,7 @@ def test_a_total_that_is_no_count_is_refused(api: Eia, server: Upstream, total: 
     ],
 )
 def test_a_field_that_is_not_what_is_documented_is_refused_by_name(field: str, value: Any) -> None:
-    rows = [_row(END_S, fuel, power) for fuel, power in MIX.items()]
+    rows = [eia_row(END_S, fuel, power) for fuel, power in MIX.items()]
     rows[2][field] = value
     body = json.dumps({"response": {"total": len(rows), "data": rows}}).encode()
     with pytest.raises(SignalInvalid, match=field) as caught:
@@ -214,7 +177,7 @@ def test_a_field_that_is_not_what_is_documented_is_refused_by_name(field: str, v
 
 @pytest.mark.parametrize("field", ["period", "respondent", "fueltype", "value", "value-units"])
 def test_a_field_that_is_gone_is_named(field: str) -> None:
-    row = _row(END_S, "NG", 1)
+    row = eia_row(END_S, "NG", 1)
     del row[field]
     body = json.dumps({"response": {"total": 1, "data": [row]}}).encode()
     with pytest.raises(SignalInvalid, match=field):
@@ -274,7 +237,7 @@ BODY = json.dumps(
     {
         "response": {
             "total": 12,
-            "data": [_row(END_S - h * HOUR_S, f, p) for h in (0, 1) for f, p in MIX.items()],
+            "data": [eia_row(END_S - h * HOUR_S, f, p) for h in (0, 1) for f, p in MIX.items()],
         }
     }
 ).encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from email.utils import formatdate
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,15 @@ from aicsched.errors import AicschedError, ConfigError, SignalGap, SignalInvalid
 from aicsched.footprint.intensity import emission_factors
 from aicsched.signals.carbon.entsoe import ENTSOE_ZONES, EntsoeCarbon, decode_entsoe
 from aicsched.signals.transport import Transport
-from aicsched.slots import HOUR_S, SlotGrid, format_time, parse_time
-from tests.upstream_kit import QUICK, Reply, Request, Upstream, VirtualClock, json_reply, upstream
+from aicsched.slots import HOUR_S, SlotGrid, parse_time
+from tests.mix_apis_kit import AREA, NO_DATA, EntsoeApi, entsoe_document, entsoe_series
+from tests.upstream_kit import QUICK, Upstream, VirtualClock, upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytest.importorskip("entsoe", reason="the extra grid is not installed")
 
-AREA = "10Y1001A1001A82H"
 TOKEN = "t0ken-of-a-test"
 END_S = parse_time("2026-05-01T12:00Z")
 NOW_S = END_S + 1800
@@ -34,92 +33,24 @@ TYPES = {"B04": ("gas", 300.0), "B05": ("coal", 200.0), "B16": ("solar", 100.0),
 FACTORS = emission_factors()
 
 
-def series(
-    code: str,
-    points: dict[int, Any],
-    *,
-    start_s: int = END_S - HOUR_S,
-    end_s: int = END_S,
-    step: str = "PT60M",
-    curve: str = "A01",
-    side: str = "in",
-    area: str = AREA,
-    unit: str = "MAW",
-) -> str:
-    told = "".join(
-        f"<Point><position>{at}</position><quantity>{power}</quantity></Point>\n"
-        for at, power in points.items()
-    )
-    return (
-        "<TimeSeries><mRID>1</mRID><businessType>A01</businessType><objectAggregation>A08</objectAggregation>\n"
-        f'<{side}BiddingZone_Domain.mRID codingScheme="A01">{area}</{side}BiddingZone_Domain.mRID>\n'
-        f"<quantity_Measure_Unit.name>{unit}</quantity_Measure_Unit.name><curveType>{curve}</curveType>\n"
-        f"<MktPSRType><psrType>{code}</psrType></MktPSRType>\n"
-        f"<Period><timeInterval><start>{format_time(start_s)}</start>"
-        f"<end>{format_time(end_s)}</end></timeInterval>\n"
-        f"<resolution>{step}</resolution>\n{told}</Period></TimeSeries>\n"
-    )
-
-
-def document(*parts: str) -> bytes:
-    head = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<GL_MarketDocument xmlns="urn:iec62325.351:tc57wg16:451-6:generationloaddocument:3:0">\n'
-        "<mRID>a-made-one</mRID><type>A75</type><process.processType>A16</process.processType>\n"
-        "<time_Period.timeInterval><start>2026-04-30T12:00Z</start><end>2026-05-01T12:00Z</end>"
-        "</time_Period.timeInterval>\n"
-    )
-    return (head + "".join(parts) + "</GL_MarketDocument>\n").encode()
-
-
-NO_DATA = b"""<?xml version="1.0" encoding="UTF-8"?>
-<Acknowledgement_MarketDocument xmlns="urn:iec62325.351:tc57wg16:451-1:acknowledgementdocument:7:0">
-<mRID>x</mRID><Reason><code>999</code>
-<text>No matching data found for Data item X and interval Y.</text></Reason>
-</Acknowledgement_MarketDocument>"""
-
-
-def _time_s(text: str) -> int:
-    return int(datetime.strptime(text, "%Y%m%d%H%M").replace(tzinfo=UTC).timestamp())
-
-
-class Entsoe:
-    """An API with the documented parameters; hourly but for solar, which comes by quarters."""
-
-    def __init__(self) -> None:
-        self.steps = {"B16": 900}
-        self.power: Callable[[str, int], float | None] = lambda code, _start_s: TYPES[code][1]
-        self.extra: Callable[[int, int], str] = lambda _first_s, _last_s: ""
-
-    def __call__(self, request: Request) -> Reply:
-        asked = request.params
-        if asked.get("securityToken") != TOKEN:
-            return json_reply({"said": "Unauthorized"}, 401)
-        assert (asked["documentType"], asked["processType"]) == ("A75", "A16")
-        first_s, last_s = _time_s(asked["periodStart"]), min(_time_s(asked["periodEnd"]), END_S)
-        headers = {"Content-Type": "text/xml", "Date": formatdate(NOW_S, usegmt=True)}
-        if last_s <= first_s:
-            return Reply(NO_DATA, headers=headers)
-        parts = [self.told(code, asked["in_Domain"], first_s, last_s) for code in TYPES]
-        return Reply(document(*parts, self.extra(first_s, last_s)), headers=headers)
-
-    def told(self, code: str, area: str, first_s: int, last_s: int) -> str:
-        step_s = self.steps.get(code, HOUR_S)
-        starts_s = range(first_s, last_s, step_s)
-        points = {at: self.power(code, start_s) for at, start_s in enumerate(starts_s, start=1)}
-        points = {at: power for at, power in points.items() if power is not None}
-        step = f"PT{step_s // 60}M"
-        return series(code, points, start_s=first_s, end_s=last_s, step=step, area=area) if points else ""
+def _told(code: str, points: dict[int, Any], **options: Any) -> str:
+    return entsoe_series(code, points, **{"start_s": END_S - HOUR_S, "end_s": END_S} | options)
 
 
 @pytest.fixture
-def api() -> Entsoe:
-    return Entsoe()
+def api() -> EntsoeApi:
+    """Hourly but for the sun, which comes by quarters."""
+    made = EntsoeApi(
+        lambda: NOW_S, token=TOKEN, codes=tuple(TYPES), power=lambda code, _start_s: TYPES[code][1]
+    )
+    made.steps_s = {"B16": 900}
+    return made
 
 
 @pytest.fixture
-def server(api: Entsoe) -> Iterator[Upstream]:
+def server(api: EntsoeApi) -> Iterator[Upstream]:
     with upstream(api) as made:
+        made.time_s = lambda: NOW_S
         yield made
 
 
@@ -147,7 +78,7 @@ def test_a_window_is_the_intensity_of_its_mix(server: Upstream, scope: str) -> N
     assert server.seen[0].params["in_Domain"] == AREA
 
 
-def test_quarter_hours_among_hours_are_weighed_by_their_energy(api: Entsoe, server: Upstream) -> None:
+def test_quarter_hours_among_hours_are_weighed_by_their_energy(api: EntsoeApi, server: Upstream) -> None:
     api.power = lambda code, start_s: 4.0 * (start_s % HOUR_S) / 900 if code == "B16" else TYPES[code][1]
     made = _source(server).read("DE_LU", SlotGrid(END_S - HOUR_S, HOUR_S, 1))
     powers = {fuel: power for fuel, power in TYPES.values() if fuel != "solar"} | {"solar": 6.0}
@@ -156,8 +87,8 @@ def test_quarter_hours_among_hours_are_weighed_by_their_energy(api: Entsoe, serv
         _source(server).read("DE_LU", SlotGrid(END_S - HOUR_S, 900, 4))
 
 
-def test_a_zone_by_quarter_hours_is_read_by_quarter_hours(api: Entsoe, server: Upstream) -> None:
-    api.steps = dict.fromkeys(TYPES, 900)
+def test_a_zone_by_quarter_hours_is_read_by_quarter_hours(api: EntsoeApi, server: Upstream) -> None:
+    api.steps_s = dict.fromkeys(TYPES, 900)
     made = _source(server).read("DE_LU", SlotGrid(END_S - HOUR_S, 900, 4))
     assert (len(made.slots), made.missing) == (4, 0)
 
@@ -183,13 +114,13 @@ def test_without_a_window_it_reads_three_days(server: Upstream) -> None:
     assert (made.slots.end_s, len(made.slots), made.missing) == (END_S, 72, 0)
 
 
-def test_a_long_window_is_asked_for_in_parts(api: Entsoe, server: Upstream) -> None:
-    api.steps = {}
+def test_a_long_window_is_asked_for_in_parts(api: EntsoeApi, server: Upstream) -> None:
+    api.steps_s = {}
     made = _source(server).read("DE_LU", SlotGrid(END_S - 40 * 86_400, 86_400, 40))
     assert (len(server.seen), made.missing) == (2, 0)
 
 
-def test_a_type_that_reports_late_leaves_its_hours_without_a_value(api: Entsoe, server: Upstream) -> None:
+def test_a_type_that_reports_late_leaves_its_hours_without_a_value(api: EntsoeApi, server: Upstream) -> None:
     late = END_S - 2 * HOUR_S
     api.power = lambda code, start_s: None if code == "B04" and start_s >= late else TYPES[code][1]
     made = _source(server).read("DE_LU", SlotGrid(late - HOUR_S, HOUR_S, 3))
@@ -204,10 +135,10 @@ def test_nothing_at_all_is_a_gap(server: Upstream) -> None:
         _source(server).read("DE_LU", SlotGrid(END_S + 96 * HOUR_S, HOUR_S, 2))
 
 
-def test_storage_and_what_it_takes_count_for_nothing(api: Entsoe, server: Upstream) -> None:
+def test_storage_and_what_it_takes_count_for_nothing(api: EntsoeApi, server: Upstream) -> None:
     def pumped(first_s: int, last_s: int) -> str:
         hours = dict.fromkeys(range(1, (last_s - first_s) // HOUR_S + 1), 900.0)
-        both = (series("B10", hours, start_s=first_s, end_s=last_s, side=side) for side in ("in", "out"))
+        both = (_told("B10", hours, start_s=first_s, end_s=last_s, side=side) for side in ("in", "out"))
         return "".join(both)
 
     api.extra = pumped
@@ -216,9 +147,9 @@ def test_storage_and_what_it_takes_count_for_nothing(api: Entsoe, server: Upstre
 
 
 def test_a_type_that_only_consumes_is_not_missing() -> None:
-    body = document(
-        series("B16", {1: 50.0}, start_s=END_S - 2 * HOUR_S, end_s=END_S - HOUR_S),
-        series("B16", {1: 3.0}, side="out"),
+    body = entsoe_document(
+        _told("B16", {1: 50.0}, start_s=END_S - 2 * HOUR_S, end_s=END_S - HOUR_S),
+        _told("B16", {1: 3.0}, side="out"),
     )
     rows = decode_entsoe(body, area=AREA, source="entsoe")
     assert dict(zip(rows.start_s.tolist(), rows.power_mw.tolist(), strict=True)) == {
@@ -228,17 +159,17 @@ def test_a_type_that_only_consumes_is_not_missing() -> None:
 
 
 def test_a_type_that_does_both_counts_what_it_makes() -> None:
-    body = document(series("B19", {1: 50.0}), series("B19", {1: 3.0}, side="out"))
+    body = entsoe_document(_told("B19", {1: 50.0}), _told("B19", {1: 3.0}, side="out"))
     assert decode_entsoe(body, area=AREA, source="entsoe").power_mw.tolist() == [50.0]
 
 
 def test_positions_left_out_repeat_the_last_value_on_one_kind_of_curve_and_are_gaps_on_the_other() -> None:
     options = {"start_s": END_S - 4 * HOUR_S, "end_s": END_S}
     steps = decode_entsoe(
-        document(series("B04", {1: 7, 3: 9}, curve="A03", **options)), area=AREA, source="e"
+        entsoe_document(_told("B04", {1: 7, 3: 9}, curve="A03", **options)), area=AREA, source="e"
     )
     assert steps.power_mw.tolist() == [7.0, 7.0, 9.0, 9.0]
-    plain = decode_entsoe(document(series("B04", {1: 7, 3: 9}, **options)), area=AREA, source="e")
+    plain = decode_entsoe(entsoe_document(_told("B04", {1: 7, 3: 9}, **options)), area=AREA, source="e")
     assert ((plain.start_s - options["start_s"]) // HOUR_S).tolist() == [0, 2]
 
 
@@ -249,7 +180,7 @@ def test_no_matching_data_is_no_rows_and_another_refusal_is_none() -> None:
             decode_entsoe(body, area=AREA, source="entsoe")
 
 
-GOOD = document(*(series(code, {1: power}) for code, (_, power) in TYPES.items()))
+GOOD = entsoe_document(*(_told(code, {1: power}) for code, (_, power) in TYPES.items()))
 
 
 @pytest.mark.parametrize(
@@ -298,13 +229,12 @@ def test_half_a_document_is_never_read_as_a_whole_one() -> None:
             decode_entsoe(GOOD[:end], area=AREA, source="entsoe")
 
 
-def test_a_type_that_is_new_is_named_and_counts_as_other(api: Entsoe, server: Upstream) -> None:
-    api.extra = lambda first_s, last_s: series(
-        "B99",
-        dict.fromkeys(range(1, (last_s - first_s) // HOUR_S + 1), 1000.0),
-        start_s=first_s,
-        end_s=last_s,
-    )
+def test_a_type_that_is_new_is_named_and_counts_as_other(api: EntsoeApi, server: Upstream) -> None:
+    def new(first_s: int, last_s: int) -> str:
+        hours = dict.fromkeys(range(1, (last_s - first_s) // HOUR_S + 1), 1000.0)
+        return _told("B99", hours, start_s=first_s, end_s=last_s)
+
+    api.extra = new
     made = _source(server).read("DE_LU", SlotGrid(END_S - HOUR_S, HOUR_S, 1))
     assert made.flags == ("fuel-unknown:B99",)
     assert made.values_g_per_kwh[0] == pytest.approx(_mean({**dict(TYPES.values()), "other": 1000.0}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +14,16 @@ from aicsched.domain.carbon import EmissionScope, IntensityKind, Quality
 from aicsched.errors import AicschedError, SignalGap, SignalInvalid, SlotError, UnknownZone
 from aicsched.signals.carbon.uk import UkCarbon, decode_uk
 from aicsched.signals.transport import Transport
-from aicsched.slots import HOUR_S, SlotGrid, format_time, parse_time
-from tests.upstream_kit import QUICK, Reply, Request, Upstream, VirtualClock, json_reply, upstream
+from aicsched.slots import HOUR_S, SlotGrid, parse_time
+from tests.mix_apis_kit import UkApi
+from tests.upstream_kit import QUICK, Upstream, VirtualClock, upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 STEP_S = 1800
 HERE_S = parse_time("2026-05-01T12:00Z")
 NOW_S = HERE_S + 700
-DATE = formatdate(NOW_S, usegmt=True)
 
 
 def _foreseen(start_s: int) -> int:
@@ -35,51 +34,21 @@ def _afterwards(start_s: int) -> int | None:
     return _foreseen(start_s) - 3 if start_s < HERE_S else None
 
 
-class Uk:
-    """An API with the documented paths: at most 14 days, 48 hours ahead, regions without actuals."""
-
-    def __init__(self) -> None:
-        self.actual: Callable[[int], Any] = lambda start_s: (
-            _foreseen(start_s) - 3 if start_s < HERE_S else None
-        )
-        self.forecast: Callable[[int], Any] = _foreseen
-        self.as_list = False
-
-    def __call__(self, request: Request) -> Reply:
-        parts = request.path.strip("/").split("/")
-        region = int(parts[-1]) if parts[0] == "regional" else None
-        if region is not None:
-            assert parts[-2] == "regionid"
-            parts = parts[1:-2]
-        assert parts[0] == "intensity"
-        first_s = parse_time(parts[1])
-        end_s = first_s + 48 * HOUR_S if parts[2] == "fw48h" else parse_time(parts[2])
-        if end_s - first_s > 14 * 86_400:
-            return json_reply({"error": {"code": "400 Bad Request", "message": "14 days at most"}}, 400)
-        # The half-hour that ends at the beginning comes along, as it does there.
-        starts_s = range(first_s - STEP_S, min(end_s, HERE_S + 48 * HOUR_S), STEP_S)
-        rows = [self.row(start_s, region) for start_s in starts_s]
-        if region is None:
-            return json_reply({"data": rows}, Date=DATE)
-        told = {"regionid": region, "dnoregion": "A network", "shortname": "A region", "data": rows}
-        return json_reply({"data": [told] if self.as_list else told}, Date=DATE)
-
-    def row(self, start_s: int, region: int | None) -> dict[str, Any]:
-        level: dict[str, Any] = {"forecast": self.forecast(start_s), "index": "moderate"}
-        if region is None:
-            level["actual"] = self.actual(start_s)
-        row = {"from": format_time(start_s), "to": format_time(start_s + STEP_S), "intensity": level}
-        return row if region is None else row | {"generationmix": [{"fuel": "gas", "perc": 40.1}]}
+def _api() -> UkApi:
+    made = UkApi(lambda: NOW_S, level=_foreseen)
+    made.actual = _afterwards
+    return made
 
 
 @pytest.fixture
-def api() -> Uk:
-    return Uk()
+def api() -> UkApi:
+    return _api()
 
 
 @pytest.fixture
-def server(api: Uk) -> Iterator[Upstream]:
+def server(api: UkApi) -> Iterator[Upstream]:
     with upstream(api) as made:
+        made.time_s = lambda: NOW_S
         yield made
 
 
@@ -124,7 +93,7 @@ def test_hours_are_means_of_their_halves(server: Upstream) -> None:
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_a_region_has_forecasts_only(api: Uk, server: Upstream, as_list: bool) -> None:
+def test_a_region_has_forecasts_only(api: UkApi, server: Upstream, as_list: bool) -> None:
     api.as_list = as_list
     series = _source(server).read("GB-london", _around(2, 2))
     assert set(np.asarray(series.quality).tolist()) == {Quality.FORECAST}
@@ -132,14 +101,14 @@ def test_a_region_has_forecasts_only(api: Uk, server: Upstream, as_list: bool) -
     assert all(request.path.endswith("/regionid/13") for request in server.seen)
 
 
-def test_a_past_without_an_actual_value_keeps_its_forecast_and_says_so(api: Uk, server: Upstream) -> None:
+def test_a_past_without_an_actual_value_keeps_its_forecast_and_says_so(api: UkApi, server: Upstream) -> None:
     api.actual = lambda start_s: None if start_s == HERE_S - STEP_S else 90
     series = _source(server).read("GB", _around(2, 0))
     assert np.asarray(series.quality).tolist() == [Quality.ACTUAL, Quality.FORECAST]
     assert series.values_g_per_kwh[1] == _foreseen(HERE_S - STEP_S)
 
 
-def test_nothing_known_is_missing(api: Uk, server: Upstream) -> None:
+def test_nothing_known_is_missing(api: UkApi, server: Upstream) -> None:
     api.actual = lambda _start_s: None
     api.forecast = lambda start_s: None if start_s == HERE_S - STEP_S else 100
     series = _source(server).read("GB", _around(3, 0))
@@ -149,7 +118,7 @@ def test_nothing_known_is_missing(api: Uk, server: Upstream) -> None:
         _source(server).read("GB", _around(3, 0))
 
 
-def test_an_actual_value_of_the_future_is_not_believed(api: Uk, server: Upstream) -> None:
+def test_an_actual_value_of_the_future_is_not_believed(api: UkApi, server: Upstream) -> None:
     api.actual = lambda _start_s: 90
     series = _source(server).read("GB", _around(48, 2))
     # The running half-hour may have an estimate, the one after it none.
@@ -187,7 +156,7 @@ def test_its_factors_count_burning_only() -> None:
 
 
 def _bodies() -> tuple[dict[str, Any], dict[str, Any]]:
-    api = Uk()
+    api = _api()
     starts_s = range(HERE_S - 2 * STEP_S, HERE_S + 2 * STEP_S, STEP_S)
     national = {"data": [api.row(start_s, None) for start_s in starts_s]}
     regional = {"data": {"regionid": 13, "data": [api.row(start_s, 13) for start_s in starts_s]}}

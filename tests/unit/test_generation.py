@@ -186,6 +186,13 @@ def test_an_infinite_power_is_refused() -> None:
         _read(_rows({"GAS": [float("inf")]}), 1)
 
 
+def test_fuels_that_are_all_the_same_all_the_time_are_not_believed() -> None:
+    with pytest.raises(SignalInvalid, match="the same power"):
+        _read(_rows({"GAS": [412.0] * 24, "WIND": [412.0] * 24}), 24)
+    assert _read(_rows({"GAS": [412.0] * 48}), 48).missing == 0
+    assert _read(_rows({"GAS": [412.0] * 24, "WIND": [412.0] * 23 + [411.0]}), 24).missing == 0
+
+
 @pytest.mark.parametrize("told", [{}, {"BAT": [5.0]}, {"GAS": [0.0]}, {"GAS": [-1.0]}, {"GAS": [NAN]}])
 def test_without_generation_there_is_no_intensity(told: dict[str, list[float]]) -> None:
     with pytest.raises(SignalGap, match="no value from 1970-01-01T00:00Z"):

@@ -50,6 +50,8 @@ _MOST_MW: Final = 2e6
 # Reports are rounded to megawatts.
 _NOTHING_MW: Final = 1.0
 _EXACT: Final = 1e-9
+# So many equal values of different fuels are no coincidence, but another field than the power.
+_STUCK_ROWS: Final = 24
 _CHANGED: Final = "try again later; if it stays so, its API has changed"
 
 
@@ -348,13 +350,14 @@ def lay_generation(
     Raises
     ------
     SignalInvalid
-        A code has two different values for one time, or values that overlap, or one is infinite.
+        A code has two different values for one time, or values that overlap, one is infinite, or
+        all fuels have one and the same value all the time.
     SlotError
         A row sticks out of a slot: the slots are too short, or off the hour.
     """
     code, start_s, lasts_s, power = rows
     codes, row = np.unique(code, return_inverse=True)
-    _refuse_infinite(rows, where)
+    _refuse_unbelievable(rows, len(codes), where)
     slot, into_s = np.divmod(start_s - slots.start_s, slots.step_s)
     here = (slot >= 0) & (slot < len(slots))
     across = here & (into_s + lasts_s > slots.step_s)
@@ -386,12 +389,16 @@ def lay_generation(
     )
 
 
-def _refuse_infinite(rows: GenerationRows, where: str) -> None:
+def _refuse_unbelievable(rows: GenerationRows, codes: int, where: str) -> None:
     bad = np.isinf(rows.power_mw)
     if bad.any():
         first = int(np.argmax(bad))
         msg = f"{where}: {rows.code[first]} is infinite at {format_time(int(rows.start_s[first]))}"
         raise SignalInvalid(msg, hint=_CHANGED)
+    told = rows.power_mw[~np.isnan(rows.power_mw)]
+    if codes > 1 and len(told) > _STUCK_ROWS and told[0] != 0 and (told == told[0]).all():
+        msg = f"{where}: all of {codes} fuels have the same power all the time"
+        raise SignalInvalid(msg, hint=_CHANGED, value=float(told[0]))
 
 
 def _repeated(row: NDArray[np.int64], rows: GenerationRows, where: str) -> NDArray[np.bool_]:

@@ -252,11 +252,12 @@ class EiaCarbon:
             "length": str(_PAGE_ROWS),
         }
         pages: list[GenerationRows] = []
-        have, total, flags = 0, 1, ()
+        have, total = 0, 1
+        flags: tuple[str, ...] = ()
         while not pages or have < total:
             answer = self._transport.get(self._url + _ROUTE, params=params | {"offset": str(have)})
             rows, total = decode_eia(answer.body, zone=zone, source=self.source_id)
-            flags = answer.flags()
+            flags += answer.flags()
             have += len(rows.code)
             if total > _MOST_ROWS or have > total or (have < total and not len(rows.code)):
                 msg = f"{self.source_id} {zone}: {total} rows are promised, and {have} came"

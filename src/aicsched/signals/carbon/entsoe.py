@@ -230,11 +230,12 @@ class EntsoeCarbon:
             raise SlotError(msg, hint="ask for quarter-hours, or better for hours", value=part)
         before = -(-_CONTEXT_S // part.step_s)
         whole = SlotGrid(part.start_s - before * part.step_s, part.step_s, before + len(part))
-        rows, flags = [join_rows([])], ()
+        rows: list[GenerationRows] = []
+        flags: tuple[str, ...] = ()
         for first_s, last_s in chunks(whole.start_s, whole.end_s, _MOST_S) if len(part) else ():
             answer = self._transport.get(self._url, params=self._params(zone, first_s, last_s), media=XML)
             rows.append(decode_entsoe(answer.body, area=_area_code(zone), source=self.source_id))
-            flags = answer.flags()
+            flags += answer.flags()
         where = f"{self.source_id} {zone}"
         return (
             part,
