@@ -77,7 +77,8 @@ def nodes_of(count: int, seed: int = 0) -> NodeColumns:
         memory_curves=RiskCurves(
             extra_share=np.linspace(0, 1, 65), risk=np.sort(rng.uniform(0, 0.2, (count, 65)), axis=1)
         ),
-        not_ready=rng.uniform(0, 0.02, count), transfer_g_per_gb=rng.uniform(0, 20, count), embodied_g_per_vcpu_h=rng.uniform(0, 2, count),
+        not_ready=rng.uniform(0, 0.02, count), transfer_g_per_gb=rng.uniform(0, 20, count),
+        embodied_g_per_vcpu_h=rng.uniform(0, 2, count),
     )  # fmt: skip
 
 

@@ -86,9 +86,33 @@ def test_a_preset_changes_the_rates_and_pictures_are_written(run: Run, tmp_path:
     assert "front  front.svg" in out
 
 
+def test_prices_are_told_and_weighed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(
+        "place,unit,price,currency,purchase\n"
+        "syn-nordic,kwh,0.05,USD,\nsyn-coal,mwh,100,EUR,\nalps,vcpu_h,0.04,USD,on-demand\nalps,vcpu_h,0.01,USD,spot\n"
+    )
+    told = ("--prices", "prices.csv", "--exchange", "eur=1.2", "--json")
+    cards = {card["candidate"]: card for card in as_json(run("score", "regions", *told))["scores"]}
+    assert cards["alps"]["money"]["mid_usd"] == pytest.approx(4 * 4 * 0.04)
+    kwh = float(cards["east"]["terms"][0]["note"].split()[0])
+    assert cards["east"]["money"]["mid_usd"] == pytest.approx(kwh * 0.12, rel=1e-2)
+    assert cards["central"]["money"] is None
+    spot = as_json(run("score", "regions", *told, "--purchase", "spot", "--preset", "balanced"))["scores"]
+    cards = {card["candidate"]: card for card in spot}
+    money = next(term for term in cards["alps"]["terms"] if term["name"] == "money")
+    assert money["mid_g"] == pytest.approx(4 * 4 * 0.01 * 5263)
+    assert cards["central"]["refusals"] == ["its price is unknown, and the policy weighs money"]
+    sampled = as_json(run("score", "nodes", "--prices", "sample", "--top", "1", "--json"))["scores"]
+    assert sampled[0]["money"]["mid_usd"] > 0
+    assert "USD" in run("score", "regions", "--prices", "sample")[1]
+    assert "no price is known" in run("score", "regions", "--preset", "balanced")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--prices", "sample", "--purchase", "spots"), "did you mean spot"),
+        (("--exchange", "EUR"), "'EUR' is no rate of exchange"),
         (("--preset", "slofirst"), "did you mean slo-first"),
         (("--policy-file", "none.toml"), "can't be read"),
         (("--namespace", "web"), "without --policy-file"),

@@ -24,6 +24,7 @@ from aicsched.cli.options import (
     zone_forecasts,
 )  # fmt: skip
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
+from aicsched.cli.prices import Bought, Exchange, Prices, open_prices
 from aicsched.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def _show(
     rivals = [card for card in feasible[1:] if card.request == feasible[0].request]
     if rivals:
         console().print(explain(feasible[0], rivals[-1]))
+    if not priced and any(card.rates.g_per_usd for card in cards):
+        console().print("[yellow]no price is known: money is left out of the totals (see --prices)[/yellow]")
     for name, path in files.items():
         console().print(f"{name}  {path}")
     if any(card.synthetic for card in shown):
@@ -194,6 +197,9 @@ def regions(
     preset: Preset = None,
     policy_file: PolicyFile = None,
     namespace: Namespace = "",
+    prices: Prices = None,
+    purchase: Bought = "on-demand",
+    exchange: Exchange = None,
     sensitivity: Sensitivity = None,
     front: Front = None,
     top: Top = 20,
@@ -208,8 +214,9 @@ def regions(
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
+    paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
     cards = score_regions(
-        request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights
+        request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights, prices=paid
     )
     pictures = _Pictures(sensitivity, front)
     _show(f"Regions for {request.describe()}", cards, top=top, as_json=as_json, pictures=pictures)
@@ -234,6 +241,9 @@ def nodes(
     preset: Preset = None,
     policy_file: PolicyFile = None,
     namespace: Namespace = "",
+    prices: Prices = None,
+    purchase: Bought = "on-demand",
+    exchange: Exchange = None,
     sensitivity: Sensitivity = None,
     front: Front = None,
     top: Top = 20,
@@ -250,8 +260,10 @@ def nodes(
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
     request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
     seen = open_telemetry(telemetry, inputs.fleet)
+    paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
+    weights = inputs.weights
     cards = score_nodes(
-        request, inputs.fleet, inputs.forecasts, seen, start_s=inputs.at_s, weights=inputs.weights
+        request, inputs.fleet, inputs.forecasts, seen, start_s=inputs.at_s, weights=weights, prices=paid
     )
     pictures = _Pictures(sensitivity, front)
     _show(f"Nodes for {request.describe()}", cards, top=top, as_json=as_json, pictures=pictures)

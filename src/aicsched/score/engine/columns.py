@@ -162,6 +162,7 @@ class NodeColumns:
         g_per_kwh: ArrayLike,
         used: Utilisation | None = None,
         curves: RiskCurves | None = None,
+        memory_curves: RiskCurves | None = None,
         **columns: ArrayLike,
     ) -> Self:
         """Make columns from what is known; the rest is what says nothing.
@@ -172,8 +173,8 @@ class NodeColumns:
             Hardware threads, power when idle and at full load [W], and intensity.
         used : Utilisation, optional
             Unknown by default.
-        curves : RiskCurves, optional
-            By default those of the load at the runbook's limits; no risk of memory.
+        curves, memory_curves : RiskCurves, optional
+            By default those of the load at the runbook's limits, and no risk of memory.
         **columns : array_like
             Other columns by name: memory and intensity ends as given, else without limit and
             as the middle; PUE 1, one region, no prices, no transfer, nothing embodied.
@@ -212,7 +213,7 @@ class NodeColumns:
             "power_band": np.ones((4, count)),
         }  # fmt: skip
         quiet = RiskCurves(extra_share=np.array([0.0, 1.0]), risk=np.zeros((count, 2)))
-        given: dict[str, Any] = {"memory_curves": quiet, **plain, **columns}
+        given: dict[str, Any] = {"memory_curves": memory_curves or quiet, **plain, **columns}
         return cls(vcpus=threads, idle_w=idle_w, max_w=max_w, used=load, curves=risks, **given)  # pyright: ignore[reportArgumentType]
 
 
