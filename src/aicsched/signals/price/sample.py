@@ -41,11 +41,14 @@ class SamplePrices:
     (True, 'USD/kWh', True)
     """
 
-    source_id: Final = "sample-prices:v1"
-
     def __init__(self) -> None:
         self._carbon = SampleCarbon(kind=IntensityKind.MARGINAL)
         self._rows = {row["region"]: row for row in load_table("sample_prices")}
+
+    @property
+    def source_id(self) -> str:
+        """Who says so."""
+        return "sample-prices:v1"
 
     def items(self) -> tuple[PriceItem, ...]:
         """List what has a price.
