@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aicsched.domain.service import Service
     from aicsched.domain.telemetry import Telemetry
     from aicsched.place.joint.proven import ProvenPlan
+    from aicsched.place.money import MoneyFacts, MoneyWeight
     from aicsched.place.problem import Problem
     from aicsched.signals.base import CarbonSource
 
@@ -90,6 +91,8 @@ class PlanRun:
     joint : ProvenPlan, optional
         Where services were given: their plan, which leaves the room that `problem` and `placement` are
         planned in, and the proof that each loss is survivable.
+    money : MoneyFacts, optional
+        Where money was weighed: what the plan costs, and the proof.
     """
 
     at_s: int
@@ -106,11 +109,13 @@ class PlanRun:
     notes: tuple[str, ...] = ()
     risk: RiskFacts | None = None
     joint: ProvenPlan | None = None
+    money: MoneyFacts | None = None
 
     @property
     def synthetic(self) -> bool:
         """Whether any input was made up."""
-        return self.fleet.synthetic or any(item.synthetic for item in self.series.values())
+        priced = self.money is not None and self.money.synthetic
+        return priced or self.fleet.synthetic or any(item.synthetic for item in self.series.values())
 
 
 def _read_zones(carbon: CarbonSource, fleet: Fleet) -> dict[str, CarbonSeries]:
@@ -228,8 +233,13 @@ def _traced(problem: Problem, rivals: Sequence[Placement], gap: float, seed: int
     return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
 
 
-def _refuse_both(services: Sequence[Service], gives_way: str, cvar_alpha: float | None) -> None:
+def _refuse_both(
+    services: Sequence[Service], gives_way: str, cvar_alpha: float | None, money: MoneyWeight | None
+) -> None:
     """Refuse what one plan can't be asked for at once."""
+    if money is not None and (services or cvar_alpha is not None):
+        msg = "a plan that weighs money can be had neither with services nor for bad scenarios"
+        raise InputError(msg, hint="leave out --g-per-usd, or --services and --risk cvar")
     if services and cvar_alpha is not None:
         msg = "services beside the jobs and a plan for bad scenarios can't be had in one plan"
         raise InputError(msg, hint="leave out --services or --risk cvar (services or cvar_alpha)")
@@ -251,6 +261,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     gap_share: float = 0.002,
     seed: int = 0,
     cvar_alpha: float | None = None,
+    money: MoneyWeight | None = None,
     progress: Callable[[str], None] = lambda _step: None,
 ) -> PlanRun:
     """Plan a queue of jobs in space and time.
@@ -281,6 +292,8 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     cvar_alpha : float, optional
         Plan for the mean of the worst 1 - alpha of 200 scenarios of the forecasts instead of for
         expected grams (see `aicsched.place.risk`).
+    money : MoneyWeight, optional
+        Plan for grams and money together, at a rate; neither with `services` nor with `cvar_alpha`.
     progress : callable, optional
         Told the name of each stage.
 
@@ -295,7 +308,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         Any input that can't be used, a forecast that can't be made, or jobs or services that
         can't be placed, each with its reason.
     """
-    _refuse_both(services, gives_way, cvar_alpha)
+    _refuse_both(services, gives_way, cvar_alpha, money)
     progress("read signals")
     series = _read_zones(carbon, fleet)
     slots, notes = _planning_grid(series, at_s, horizon_h)
@@ -305,7 +318,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     progress("place")
     queue = tuple(jobs)
     problem = build_problem(queue, fleet, forecasts, slots)
-    risk, joint, free = None, None, None
+    risk, joint, free, cost = None, None, None, None
     if services:
         from aicsched.place.joint.proven import plan_beside  # noqa: PLC0415 - what most plans don't need
 
@@ -316,6 +329,8 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     baselines, unplaced = _baselines(problem)
     if joint is not None:
         placement = joint.plan.placement
+    elif money is not None:
+        placement, cost = money.plan(problem, queue, fleet, gap=gap_share, seed=seed)
     elif cvar_alpha is None:
         placement = _traced(problem, tuple(baselines.values()), gap_share, seed)
     else:
@@ -341,9 +356,10 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         baselines=baselines,
         unplaced=unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
-        notes=sum((known.notes() for known in (risk, joint) if known), fleet.notes + notes + flags),
+        notes=sum((known.notes() for known in (risk, joint, cost) if known), fleet.notes + notes + flags),
         risk=risk,
         joint=joint,
+        money=cost,
     )
 
 
@@ -357,6 +373,8 @@ def _policy_facts(run: PlanRun, plan: Placement, no_wait_g: float) -> dict[str, 
 
 
 def _cap_facts(run: PlanRun) -> list[dict[str, object]]:
+    if run.money is not None:
+        return []  # what a limit costs in grams says little of a plan that weighs money
     grid = run.slots
     return [
         {
@@ -386,8 +404,8 @@ def summary(run: PlanRun) -> dict[str, Any]:
         ``mean_delay_h``), ``caps`` (per region ``worth_g`` and ``g_per_more_vcpu`` of its limit,
         ``binding_slots``, ``fullest_slots``), ``risk`` (None, or CVaR, bound and gap of a plan made for
         bad scenarios, in fresh scenarios too, beside the plan of least expected grams), ``services``
-        (None, or their plan together with the jobs and the proof that each loss is survivable) and what
-        the plan was made from.
+        (None, or their plan together with the jobs and the proof that each loss is survivable),
+        ``money`` (None, or what the plan costs, weighed at a rate) and what the plan was made from.
     """
     proof = run.placement.certificate
     no_wait = run.baselines.get("no_wait", run.placement)
@@ -413,6 +431,7 @@ def summary(run: PlanRun) -> dict[str, Any]:
         "caps": _cap_facts(run),
         "risk": run.risk and run.risk.facts(),
         "services": run.joint and run.joint.facts(),
+        "money": run.money and run.money.facts(),
         "unplaced": dict(run.unplaced),
         "notes": list(run.notes),
     }

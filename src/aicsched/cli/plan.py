@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aicsched.cli.money import Bought, Exchange, GramsPerDollar, Prices, money_weight, print_money
 from aicsched.cli.options import (
     At,
     Carbon,
@@ -64,6 +65,10 @@ def plan(
         float,
         typer.Option("--alpha", min=0, help="Share of scenarios that does not count for cvar, below 1."),
     ] = 0.9,
+    g_per_usd: GramsPerDollar = None,
+    prices: Prices = None,
+    purchase: Bought = "on-demand",
+    exchange: Exchange = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the report, the ledger and the plan.")
     ] = Path("aicsched-out"),
@@ -94,7 +99,9 @@ def plan(
         run = plan_work(
             source, sites, queue, services=_services(services), gives_way=gives_way, at_s=at_s,
             horizon_h=settings.horizon_h, model=settings.model, gap_share=settings.gap_share,
-            seed=settings.seed, cvar_alpha=alpha if risk == "cvar" else None, progress=progress,
+            seed=settings.seed, cvar_alpha=alpha if risk == "cvar" else None,
+            money=money_weight(g_per_usd, prices, purchase, exchange, sample=sites.synthetic),
+            progress=progress,
         )  # fmt: skip
         progress("write")
         files = save_plan(run, folder)
@@ -153,10 +160,13 @@ def print_plan(run: PlanRun) -> None:
     rows += [(name, "no feasible plan", "", "", "") for name in run.unplaced]
     title = f"{facts['jobs']} jobs, {facts['regions']} regions, {facts['horizon_h']:g} h from {facts['at']}"
     print_table(title, ("policy", "emits (forecast)", "saves", "emits (actual)", "mean wait"), rows)
-    gap = "no bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} from optimal"
-    console().print(f"The plan is {gap} ({facts['method']}); checked by an independent validator.")
-    _print_risk(facts["risk"])
-    _print_caps(facts)
+    if facts["money"] is None:
+        gap = "no bound" if facts["gap"] is None else f"at most {facts['gap']:.2%} from optimal"
+        console().print(f"The plan is {gap} ({facts['method']}); checked by an independent validator.")
+        _print_risk(facts["risk"])
+        _print_caps(facts)
+    else:
+        print_money(facts["money"])
     for note in run.notes:
         console().print(f"[dim]note: {note}[/dim]")
     if run.synthetic:

@@ -65,8 +65,6 @@ class AwsSpotPrices:
     files and no longer.
     """
 
-    source_id: Final = "aws-spot"
-
     def __init__(
         self, paths: Sequence[str | Path], *, region: Literal["cheapest", "mean"] = "cheapest"
     ) -> None:
@@ -90,6 +88,11 @@ class AwsSpotPrices:
         self._zones: dict[PriceItem, list[PriceItem]] = {}
         for item in self._spans:
             self._zones.setdefault(_item(item.place.rstrip("abcdefgh"), item.instance_type), []).append(item)
+
+    @property
+    def source_id(self) -> str:
+        """Who says so."""
+        return "aws-spot"
 
     def items(self) -> tuple[PriceItem, ...]:
         """List what has a price.

@@ -89,8 +89,6 @@ class AzurePrices:
     westeurope Standard_D4as_v5 spot
     """
 
-    source_id: Final = "azure-retail-prices"
-
     def __init__(
         self,
         regions: Sequence[str],
@@ -116,6 +114,11 @@ class AzurePrices:
         self._url = url.rstrip("/")
         self._clock = clock or SystemClock()
         self._transport = transport or Transport(self.source_id, clock=self._clock)
+
+    @property
+    def source_id(self) -> str:
+        """Who says so."""
+        return "azure-retail-prices"
 
     def items(self) -> tuple[PriceItem, ...]:
         """List what it was asked to know the price of.

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from aicsched.domain.carbon import Quality
-from aicsched.domain.price import PriceSeries
+from aicsched.domain.price import PriceSeries, PriceUnit, Purchase
 from aicsched.errors import InputError, SignalGap, SignalInvalid, did_you_mean
 from aicsched.slots import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from aicsched.domain.fleet import Fleet
     from aicsched.domain.price import PriceItem
     from aicsched.slots import SlotGrid
 
-__all__ = ["PriceSource", "Spans", "laid", "refuse_unknown_item"]
+__all__ = ["PriceSource", "Spans", "fleet_prices", "laid", "refuse_unknown_item"]
 
 # A slot has a price where at least this share of it has one, as with carbon.
 _KNOWN_SHARE: Final = 0.5
@@ -64,6 +65,54 @@ def refuse_unknown_item(item: PriceItem, known: Iterable[PriceItem], source: str
     if item not in items:
         msg = f"{source} knows no price of {item}"
         raise InputError(msg, hint=did_you_mean(str(item), map(str, items)), value=str(item))
+
+
+def fleet_prices(
+    source: PriceSource,
+    fleet: Fleet,
+    window: SlotGrid,
+    *,
+    purchase: Purchase = Purchase.ON_DEMAND,
+    rates: Mapping[str, float] | None = None,
+) -> tuple[PriceSeries, ...]:
+    """Read the prices that a fleet's regions meet.
+
+    Parameters
+    ----------
+    source : PriceSource
+        Who knows them.
+    fleet : Fleet
+        Threads are looked up by its regions' names, electricity by their grid zones.
+    window : SlotGrid
+        The slots.
+    purchase : Purchase
+        How threads are bought.
+    rates : mapping of str to float, optional
+        By currency, what one unit is worth in US dollars.
+
+    Returns
+    -------
+    tuple of PriceSeries
+        Those that the source has, converted where a rate is given.
+
+    Raises
+    ------
+    SignalGap
+        One of them has no price in the window.
+    """
+    regions = {region.name for region in fleet.regions}
+    zones = {region.grid_zone for region in fleet.regions}
+    made: list[PriceSeries] = []
+    for item in source.items():
+        thread = item.unit == PriceUnit.VCPU_H and item.place in regions and item.purchase == purchase
+        if not (thread and not item.instance_type) and not (
+            item.unit == PriceUnit.KWH and item.place in zones
+        ):
+            continue
+        found = source.read(item, window)
+        rate = (rates or {}).get(found.currency)
+        made.append(found if rate is None else found.converted(rate, "USD", rate_source="given"))
+    return tuple(made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

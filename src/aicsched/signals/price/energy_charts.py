@@ -79,8 +79,6 @@ class EnergyChartsPrices:
     'DE electricity'
     """
 
-    source_id: Final = "energy-charts:day-ahead"
-
     def __init__(
         self,
         *,
@@ -90,6 +88,11 @@ class EnergyChartsPrices:
     ) -> None:
         self._url = url.rstrip("/")
         self._transport = transport or Transport("energy-charts", clock=clock or SystemClock())
+
+    @property
+    def source_id(self) -> str:
+        """Who says so."""
+        return "energy-charts:day-ahead"
 
     def items(self) -> tuple[PriceItem, ...]:
         """List what it knows the price of.
