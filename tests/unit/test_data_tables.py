@@ -81,7 +81,7 @@ def test_every_number_has_a_range_or_is_text(name: str) -> None:
     free = {"unit", "source", "name", "family", "launched", "region", "grid_zone", "families", "kind", "fuel"}
     free |= {"direct_source", "properties"}  # numbers of a backend, checked by its scorer
     free |= {"provider", "place", "country", "town", "precision", "watttime_region", "pue_scope", "wue_scope"}
-    free |= {"instance_type", "cpu", "cpu_families"}
+    free |= {"instance_type", "cpu", "cpu_families", "cpu_family", "vendor", "feature"}
     free |= {"parent", "eia_balancing_authority", "entsoe_area", "aliases"}
     bounded = set(_ranges(name)) | {"value", "low", "high"}
     bounded |= {"life_cycle_g_per_kwh", "low_g_per_kwh", "high_g_per_kwh"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aicsched.data import load_table
+from aicsched.data.instances import UNKNOWN_FAMILY
 from aicsched.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -108,12 +109,13 @@ def family_power(family: str) -> FamilyPower:
     Parameters
     ----------
     family : str
-        For example ``"amd-epyc-gen3"``.
+        For example ``"amd-epyc-gen3"``; ``"unknown"`` for a machine of which nobody tells.
 
     Returns
     -------
     FamilyPower
-        Medians over SPECpower servers.
+        Medians over SPECpower servers. Of an unknown one, medians over families, as low as the
+        lowest quartile of any and as high as the highest.
 
     Raises
     ------
@@ -126,10 +128,33 @@ def family_power(family: str) -> FamilyPower:
     0.4238
     """
     known = families()
+    if family == UNKNOWN_FAMILY:
+        return _unknown()
     if family not in known:
         msg = f"the power table has no CPU family '{family}'"
         raise InputError(msg, hint=did_you_mean(family, known), value=family)
     return known[family]
+
+
+@cache
+def _unknown() -> FamilyPower:
+    known = families().values()
+
+    def median(name: str) -> float:
+        return float(np.median([getattr(power, name) for power in known]))
+
+    return FamilyPower(
+        family=UNKNOWN_FAMILY,
+        launched=sorted(power.launched for power in known)[len(known) // 2],
+        servers=sum(power.servers for power in known),
+        ops_per_w=median("ops_per_w"),
+        idle_w_per_vcpu=median("idle_w_per_vcpu"),
+        max_w_per_vcpu=median("max_w_per_vcpu"),
+        idle_low_w_per_vcpu=min(power.idle_low_w_per_vcpu for power in known),
+        idle_high_w_per_vcpu=max(power.idle_high_w_per_vcpu for power in known),
+        max_low_w_per_vcpu=min(power.max_low_w_per_vcpu for power in known),
+        max_high_w_per_vcpu=max(power.max_high_w_per_vcpu for power in known),
+    )
 
 
 def power_w_per_vcpu(node: Node) -> float:
@@ -249,7 +274,8 @@ def power_band(family: str) -> PowerBand:
     Parameters
     ----------
     family : str
-        A CPU family; one that the table doesn't have gets the median of all families' bands.
+        A CPU family; one that the table doesn't have gets the median of all families' bands,
+        and ``"unknown"`` a band as wide as all families together.
 
     Returns
     -------
@@ -262,8 +288,8 @@ def power_band(family: str) -> PowerBand:
     [0.95, 1.14, 0.93, 1.11]
     """
     known = families()
-    if family in known:
-        return _band_of(known[family])
+    if family in known or family == UNKNOWN_FAMILY:
+        return _band_of(family_power(family))
     return PowerBand(*np.median([_band_of(power) for power in known.values()], axis=0).tolist())
 
 
