@@ -47,6 +47,10 @@ _SMOKE = ((150, 3, 48, 6, 8, 0.05, True),)
 # SCIP are asked, too.
 _LUMPS = ((100, 5, 48, 64, 1.0, False), (400, 5, 96, 64, 10.0, True))
 _SMOKE_LUMPS = ((20, 2, 24, 8, 1.0, True),)
+# Jobs, regions, hours, largest job, mean slacks [h], and draws: regions hold just the largest job.
+_SMALL = (100, 5, 48, 64, (6, 12), (0, 1, 2))
+_SMOKE_SMALL = (30, 2, 24, 16, (6,), (0,))
+_MOST_RIVAL_S = 60.0
 
 
 def _root() -> Path:
@@ -86,7 +90,9 @@ def _intensities(regions: int, hours: int) -> np.ndarray:
     return np.array(rows)
 
 
-def instance(count: int, regions: int, hours: int, slack: int, most: int) -> tuple[Problem, str]:
+def instance(
+    count: int, regions: int, hours: int, slack: int, most: int, seed: int = 0
+) -> tuple[Problem, str]:
     """Make a problem of a size.
 
     Parameters
@@ -97,13 +103,15 @@ def instance(count: int, regions: int, hours: int, slack: int, most: int) -> tup
         Mean slack [h].
     most : int
         Threads of the largest job.
+    seed : int
+        Of the draw.
 
     Returns
     -------
     tuple of Problem, str
         The problem, and where its numbers come from.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     length, vcpus, origin = _sizes(count, most, rng)
     length = length.astype(np.int64)
     spare = rng.integers(0, 2 * slack + 1, count)
@@ -271,6 +279,34 @@ def _lump_row(count: int, regions: int, hours: int, most: int, times: float, *, 
     }
 
 
+def _small_row(count: int, regions: int, hours: int, slack: int, most: int, seed: int) -> dict[str, Any]:
+    """Solve a small problem to the end, beside HiGHS and CP-SAT on the direct model."""
+    problem, _ = instance(count, regions, hours, slack, most, seed)
+    largest = float(problem.vcpus.max())
+    problem = replace(problem, capacity=frozen_array(np.full(problem.capacity.shape, largest)))
+    begun = time.process_time()
+    plan = solve(problem, gap=0.0)
+    ours_s = time.process_time() - begun
+    assert abs(_checked_g(problem, plan) / plan.total_g - 1) < 1e-9
+    highs_g, highs_s = _highs_g(problem, _MOST_RIVAL_S)
+    begun = time.process_time()
+    exact = solve_exact(problem)
+    exact_s = time.process_time() - begun
+    exact_g = float(costs_g(problem, exact.choice).sum()) if exact.choice is not None else None
+    assert highs_g is None or plan.total_g <= highs_g * (1 + 1e-6), "HiGHS found a better plan"
+    return {
+        "columns": count_columns(problem),
+        "demand share": float((problem.vcpus * problem.n_slots).sum() / problem.capacity.sum()),
+        "ours: status": plan.certificate.status,
+        "ours: CPU s": ours_s,
+        "HiGHS: CPU s": highs_s,
+        "HiGHS over ours": highs_g / plan.total_g - 1 if highs_g else None,
+        "CP-SAT: CPU s": exact_s,
+        "CP-SAT over ours": exact_g / plan.total_g - 1 if exact_g else None,
+        "ratio, CP-SAT / ours [CPU s]": exact_s / ours_s,
+    }
+
+
 def _checked_g(problem: Problem, plan: Placement) -> float:
     """Recompute a plan's grams and its load, slot by slot, in plain Python."""
     used: dict[tuple[str, int], float] = {}
@@ -380,6 +416,12 @@ def run(*, smoke: bool) -> dict[str, Any]:
     for count, regions, hours, most, times, ask in _SMOKE_LUMPS if smoke else _LUMPS:
         key = f"large jobs: {count} x {regions} x {hours}"
         made[key] = _lump_row(count, regions, hours, most, times, ask=ask)
+    count, regions, hours, most, slacks, seeds = _SMOKE_SMALL if smoke else _SMALL
+    for slack in slacks:
+        for seed in seeds:
+            key = f"to the end: {count} x {regions} x {hours}, slack {slack} h, draw {seed}"
+            made[key] = _small_row(count, regions, hours, slack, most, seed)
+            assert made[key]["ours: status"] == "optimal", key
     if smoke:
         assert all(row.get("proven gap", 0.0) <= 0.06 for row in made.values()), made
     return made

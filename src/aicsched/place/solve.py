@@ -9,7 +9,8 @@
    the relaxation over the best columns so far, the oracle adds what is cheaper,
    until nothing is (Dantzig, Wolfe 1960, doi:10.1287/opre.8.1.101). SCIP places
    the few jobs that the relaxation splits, and repair goes on from there.
-5. CP-SAT closes what gap is left of a small problem.
+5. Branch and cut closes what gap is left of a small problem (see `direct`), at once where
+   columns are few; CP-SAT does where jobs wait for others or pay for being resumed.
 
 Where the queue is short, the best greedy plan stands by throughout, or the best of the
 plans that the caller has at hand, so no plan is worse than a baseline. All limits are
@@ -19,6 +20,7 @@ on top.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -29,9 +31,11 @@ from aicsched.errors import Infeasible
 from aicsched.place.choice import costs_g, room, to_placement
 from aicsched.place.conflict import find_conflict
 from aicsched.place.cpsat import MOST_COLUMNS, count_columns, dearest_g, solve_exact
+from aicsched.place.direct import direct_fits, solve_direct
 from aicsched.place.insertion import Room, build_by_insertion
 from aicsched.place.policies import GREEDY, greedy_choice
 from aicsched.place.refusal import refusal
+from aicsched.place.relaxation import Relaxation
 from aicsched.place.search import Search, warm
 from aicsched.slots import format_time
 
@@ -52,6 +56,8 @@ _MOST_MASTER_JOBS: Final = 2000
 _MOST_UNPLANNED_JOBS: Final = 6000
 _MOST_GREEDY_JOBS: Final = 3000
 _MOST_SPLIT_JOBS: Final = 60
+# So few columns are closed by branch and cut in a second or two, sooner than repairs pay.
+_FEW_COLUMNS: Final = 7_000
 _EXACT: Final = 1e-9
 _LEFT_OUT: Final = 1e-6
 _OVERFULL_SHOWN: Final = 3
@@ -163,6 +169,24 @@ def _by_columns(search: Search) -> None:
         search.improve()
 
 
+def _directly(search: Search) -> None:
+    """Close the gap of a small problem by branches and cuts, as far as the nodes go."""
+    search.method = "branch and cut"
+    model = Relaxation(search.problem)
+    # The prices of its optimum explain the plan, and tell columns that are of no use.
+    search.bound(model.prices_g())
+    limit_s = max(search.until_s - time.process_time(), 0.0)
+    exact = solve_direct(
+        model, prices_g=search.prices_g, best_g=search.best_g, gap=search.gap, limit_s=limit_s
+    )
+    if exact.choice is not None:
+        search.offer(exact.choice)
+    elif exact.bound_g == float("inf"):
+        msg = "the queue does not fit: whatever goes where, some work finds no room"
+        raise _refused(search, msg, unnamed=f" (fullest: {_fullest(search.problem, search.prices_g)})")
+    search.bound_g = max(search.bound_g, min(exact.bound_g, search.best_g))
+
+
 def _exactly(search: Search) -> None:
     """Close the gap of a small problem."""
     search.method = "CP-SAT"
@@ -197,12 +221,30 @@ def _search_with_limits(search: Search, progress: Callable[[float, float], None]
     if search.best is None or not search.done():
         search.build(_by_size(problem))
         progress(search.best_g, search.bound_g)
+    few = direct_fits(problem) and count_columns(problem) <= _FEW_COLUMNS
+    if few and not search.done():
+        _directly(search)
+        progress(search.best_g, search.bound_g)
+        if search.best is not None:
+            # Nothing that follows gets further with so few columns.
+            return
     search.polish()
     progress(search.best_g, search.bound_g)
     search.improve(progress)
+    if not search.done():
+        _close(search, progress)
+
+
+def _close(search: Search, progress: Callable[[float, float], None]) -> None:
+    """Close the gap as far as the size of the problem allows."""
+    problem = search.problem
+    if direct_fits(problem):
+        _directly(search)
+        progress(search.best_g, search.bound_g)
+        return
     # The relaxation of many jobs costs more than it gains.
     most = _MOST_MASTER_JOBS if search.best is not None else _MOST_UNPLANNED_JOBS
-    if not search.done() and len(problem.job_ids) <= most:
+    if len(problem.job_ids) <= most:
         _by_columns(search)
         progress(search.best_g, search.bound_g)
     if not search.done() and count_columns(problem) <= MOST_COLUMNS:
