@@ -14,8 +14,8 @@ from aicsched.score.intensity import met_by_region
 from aicsched.score.limits import check_regions, policy_refusals
 from aicsched.score.money import MetPrices, met_prices
 from aicsched.score.request import Request, ScoreWeights
-from aicsched.score.risk.curves import RiskCurves, curves_of
-from aicsched.score.slo_risk import Objectives, limit_shares
+from aicsched.score.risk.assess import assess
+from aicsched.score.slo_risk import Objectives
 from aicsched.score.utilisation import over_horizon
 from aicsched.units import SECONDS_PER_HOUR
 
@@ -102,6 +102,7 @@ def node_columns(
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
     objectives = Objectives(weights.cpu_limit_share, weights.latency_limit_ms, weights.service_ms)
+    risk = assess(telemetry, names, column[0], objectives, start_s=start_s, duration_s=duration_s)
     return NodeColumns(
         vcpus=column[0],
         memory_gib=column[1],
@@ -110,9 +111,9 @@ def node_columns(
         pue=column[4],
         region=np.array([place[node.region] for node in fleet.nodes], dtype=np.int64),
         used=used,
-        curves=curves_of(used, limit_shares(column[0], objectives)),
-        memory_curves=RiskCurves(extra_share=np.array([0.0, 1.0]), risk=np.zeros((len(names), 2))),
-        not_ready=np.zeros(len(names)),
+        curves=risk.load,
+        memory_curves=risk.memory,
+        not_ready=risk.not_ready,
         low_g_per_kwh=column[5],
         mid_g_per_kwh=column[6],
         high_g_per_kwh=column[7],

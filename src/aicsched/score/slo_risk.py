@@ -55,11 +55,18 @@ class Objectives(NamedTuple):
         What the p99 of latency must stay at or below [ms].
     service_ms : float
         Mean time of one call on a free thread [ms].
+    memory_limit_share : float
+        Memory in use above which a node is under pressure: kubelets begin to evict at
+        100 MiB free by default, and page caches are squeezed long before.
+    stall_limit_share : float
+        Share of a slot in which tasks waited for memory (PSI) above which it is under pressure.
     """
 
     cpu_limit_share: float = 0.8
     latency_limit_ms: float = 100.0
     service_ms: float = 10.0
+    memory_limit_share: float = 0.9
+    stall_limit_share: float = 0.1
 
 
 def beta_tail(mean_share: object, sd_share: object, limit_share: object) -> NDArray[np.float64]:
