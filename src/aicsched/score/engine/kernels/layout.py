@@ -46,5 +46,16 @@ STEP_1: Final = 2
 KINK_2: Final = 3
 STEP_2: Final = 4
 
+# Rows of the kernel's own arrays, (ROOM, BLOCK).
+SUM: Final = 0
+PLACE: Final = 1  # on the curve of load, in steps of its grid
+MEMORY_PLACE: Final = 2
+LOW: Final = 3  # the points of the curves on both sides
+HIGH: Final = 4
+MEMORY_LOW: Final = 5
+MEMORY_HIGH: Final = 6
+CHANCE: Final = 7
+ROOM: Final = 8
+
 # Nodes that are scored for all pods before the next ones: their facts and risks stay in the fast cache.
 BLOCK: Final = 64

@@ -159,6 +159,71 @@ def _twin(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     return pods.shape[0] * (last - first)
 
 
+def add_up(pod: Array, rate: Array, curve: Array, facts: Array, sizes: tuple[int, int], room: Array) -> None:
+    """Add up emissions and money of one pod on a block of nodes, and find its places on their curves.
+
+    Plain arithmetic on local arrays, so that it runs on vectors of nodes.
+    """
+    vcpus, hours, memory_gib, home = (
+        pod[at.POD_VCPUS],
+        pod[at.POD_H],
+        pod[at.POD_MEMORY_GIB],
+        pod[at.POD_HOME],
+    )
+    slope = curve[at.SLOPE]
+    kink_1, step_1 = curve[at.KINK_1], curve[at.STEP_1]
+    kink_2, step_2 = curve[at.KINK_2], curve[at.STEP_2]
+    g_per_usd, vcpu_h = rate[at.G_PER_USD], vcpus * hours
+    embodied_vcpu_h = rate[at.EMBODIED] * vcpu_h
+    gone_gb = pod[at.POD_GB] if home >= 0.0 else 0.0
+    steps, memory_steps = float(sizes[0]), float(sizes[1])
+    for node in range(at.BLOCK):
+        extra = vcpus * facts[at.PER_VCPU, node]
+        load = facts[at.USED_SHARE, node] + extra
+        seen = facts[at.SEEN_SHARE, node]
+        busy = slope * load + step_1 * max(load - kink_1, 0.0) + step_2 * max(load - kink_2, 0.0)
+        fresh = slope * extra + step_1 * max(extra - kink_1, 0.0) + step_2 * max(extra - kink_2, 0.0)
+        share = (seen * busy - facts[at.SEEN_BASE, node]) + (1.0 - seen) * fresh
+        energy_kwh = share * facts[at.RANGE_KW, node] * hours
+        awake_kwh = facts[at.AWAKE_KW, node] * hours
+        away_gb = gone_gb if home != facts[at.REGION, node] else 0.0
+        used_usd = (energy_kwh + awake_kwh) * facts[at.USD_PER_KWH, node]
+        usd = used_usd + vcpu_h * facts[at.USD_PER_VCPU_H, node]
+        g_per_kwh = facts[at.G_PER_KWH, node]
+        total = energy_kwh * g_per_kwh + awake_kwh * g_per_kwh
+        total += away_gb * facts[at.TRANSFER_G_PER_GB, node]
+        total += embodied_vcpu_h * facts[at.EMBODIED_G_PER_VCPU_H, node]
+        room[at.SUM, node] = total + usd * g_per_usd
+        room[at.PLACE, node] = min(extra, 1.0) * steps
+        room[at.MEMORY_PLACE, node] = min(memory_gib * facts[at.PER_GIB, node], 1.0) * memory_steps
+
+
+def look_up(
+    risk: NDArray[np.float32], begin: int, count: int, places: Array, lefts: Integers, ends: Array
+) -> None:
+    """Fetch the points of the curves on both sides of each place."""
+    last = risk.shape[1] - 2
+    for node in range(at.BLOCK):
+        lefts[node] = min(int(places[node]), last)
+    for node in range(count):
+        left = lefts[node]
+        ends[0, node] = risk[begin + node, left]
+        ends[1, node] = risk[begin + node, left + 1]
+
+
+def weigh_risk(facts: Array, risk_g: float, lefts: Integers, room: Array) -> None:
+    """Work out the chance of a breach on a block of nodes, and add it at its rate."""
+    for node in range(at.BLOCK):
+        place = room[at.PLACE, node] - lefts[0, node]
+        load_risk = room[at.LOW, node] + (room[at.HIGH, node] - room[at.LOW, node]) * place
+        place = room[at.MEMORY_PLACE, node] - lefts[1, node]
+        low = room[at.MEMORY_LOW, node]
+        memory_risk = low + (room[at.MEMORY_HIGH, node] - low) * place
+        chance = 1.0 - (1.0 - load_risk) * (1.0 - memory_risk) * facts[at.READY, node]
+        room[at.CHANCE, node] = chance
+        room[at.SUM, node] += chance * risk_g
+
+
 def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     pods: Array,
     nodes: Array,
@@ -173,51 +238,29 @@ def _loop(  # noqa: PLR0913,PLR0917 - arrays in, arrays out
     last: int,
     out: NDArray[Any],
 ) -> int:
-    steps, memory_steps = risk.shape[1] - 1, pressure.shape[1] - 1
-    slope = curve[at.SLOPE]
-    kink_1, step_1 = curve[at.KINK_1], curve[at.STEP_1]
-    kink_2, step_2 = curve[at.KINK_2], curve[at.STEP_2]
+    sizes = (risk.shape[1] - 1, pressure.shape[1] - 1)
+    # Copies of a known shape: the compiler sees that nothing overlaps.
+    facts = np.zeros((at.NODE_FACTS, at.BLOCK))
+    room = np.zeros((at.ROOM, at.BLOCK))
+    lefts = np.zeros((2, at.BLOCK), dtype=np.int64)
     for begin in range(first, last, at.BLOCK):
-        end = min(begin + at.BLOCK, last)
+        count = min(at.BLOCK, last - begin)
+        for fact in range(at.NODE_FACTS):
+            for node in range(count):
+                facts[fact, node] = nodes[fact, begin + node]
         for row in range(pods.shape[0]):
-            vcpus, hours = pods[row, at.POD_VCPUS], pods[row, at.POD_H]
-            memory_gib, data_gb = pods[row, at.POD_MEMORY_GIB], pods[row, at.POD_GB]
-            home = pods[row, at.POD_HOME]
-            policy, target = int(pods[row, at.POD_POLICY]), rows[row]
-            risk_g, g_per_usd = rates[policy, at.RISK_G], rates[policy, at.G_PER_USD]
-            embodied, most = rates[policy, at.EMBODIED], rates[policy, at.MAX_RISK]
-            vcpu_h = vcpus * hours
-            embodied_vcpu_h = embodied * vcpu_h
-            for node in range(begin, end):
-                extra = vcpus * nodes[at.PER_VCPU, node]
-                load = nodes[at.USED_SHARE, node] + extra
-                seen = nodes[at.SEEN_SHARE, node]
-                busy = slope * load + step_1 * max(load - kink_1, 0.0) + step_2 * max(load - kink_2, 0.0)
-                fresh = slope * extra + step_1 * max(extra - kink_1, 0.0) + step_2 * max(extra - kink_2, 0.0)
-                share = (seen * busy - nodes[at.SEEN_BASE, node]) + (1.0 - seen) * fresh
-                energy_kwh = share * nodes[at.RANGE_KW, node] * hours
-                awake_kwh = nodes[at.AWAKE_KW, node] * hours
-                away = data_gb if home >= 0.0 and home != nodes[at.REGION, node] else 0.0
-                used_usd = (energy_kwh + awake_kwh) * nodes[at.USD_PER_KWH, node]
-                usd = used_usd + vcpu_h * nodes[at.USD_PER_VCPU_H, node]
-                place = min(extra, 1.0) * steps
-                left = min(int(place), steps - 1)
-                low = np.float64(risk[node, left])
-                load_risk = low + (np.float64(risk[node, left + 1]) - low) * (place - left)
-                place = min(memory_gib * nodes[at.PER_GIB, node], 1.0) * memory_steps
-                left = min(int(place), memory_steps - 1)
-                low = np.float64(pressure[node, left])
-                memory_risk = low + (np.float64(pressure[node, left + 1]) - low) * (place - left)
-                chance = 1.0 - (1.0 - load_risk) * (1.0 - memory_risk) * nodes[at.READY, node]
-                g_per_kwh = nodes[at.G_PER_KWH, node]
-                total = energy_kwh * g_per_kwh + awake_kwh * g_per_kwh
-                total += away * nodes[at.TRANSFER_G_PER_GB, node]
-                total += embodied_vcpu_h * nodes[at.EMBODIED_G_PER_VCPU_H, node]
-                total = total + usd * g_per_usd + chance * risk_g
-                fits = vcpus <= nodes[at.VCPUS, node] and memory_gib <= nodes[at.MEMORY_GIB, node]
-                if refuse and not (fits and admits[policy, node] > 0 and chance <= most):
-                    total = np.inf
-                out[target, node] = total
+            pod, policy, target = pods[row], int(pods[row, at.POD_POLICY]), rows[row]
+            rate = rates[policy]
+            add_up(pod, rate, curve, facts, sizes, room)
+            look_up(risk, begin, count, room[at.PLACE], lefts[0], room[at.LOW : at.HIGH + 1])
+            ends = room[at.MEMORY_LOW : at.MEMORY_HIGH + 1]
+            look_up(pressure, begin, count, room[at.MEMORY_PLACE], lefts[1], ends)
+            weigh_risk(facts, rate[at.RISK_G], lefts, room)
+            vcpus, memory_gib, most = pod[at.POD_VCPUS], pod[at.POD_MEMORY_GIB], rate[at.MAX_RISK]
+            for node in range(count):
+                fits = vcpus <= facts[at.VCPUS, node] and memory_gib <= facts[at.MEMORY_GIB, node]
+                ok = fits and admits[policy, begin + node] > 0 and room[at.CHANCE, node] <= most
+                out[target, begin + node] = room[at.SUM, node] if ok or not refuse else np.inf
     return pods.shape[0] * (last - first)
 
 
@@ -233,5 +276,10 @@ _SIGNATURE = (
     f"{_READ.format('float32', 2)}, {_READ.format('float64', 2)}, {_READ.format('uint8', 2)}, "
     f"{_READ.format('float64', 1)}, {_READ.format('int64', 1)}, int64, int64, int64, {{}}[:, ::1])"
 )
-SCORE_TOTALS = Kernel(_loop, _twin, signature=_SIGNATURE.format("float64"), work=_work, exact=True)
-SCORE_TOTALS_SINGLE = Kernel(_loop, _twin, signature=_SIGNATURE.format("float32"), work=_work, exact=True)
+_HELPERS = (add_up, look_up, weigh_risk)
+SCORE_TOTALS = Kernel(
+    _loop, _twin, signature=_SIGNATURE.format("float64"), work=_work, helpers=_HELPERS, exact=True
+)
+SCORE_TOTALS_SINGLE = Kernel(
+    _loop, _twin, signature=_SIGNATURE.format("float32"), work=_work, helpers=_HELPERS, exact=True
+)
