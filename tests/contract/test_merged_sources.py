@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 HERE_S = NOW_S // HOUR_S * HOUR_S
 WINDOW = SlotGrid(HERE_S - 12 * HOUR_S, HOUR_S, 24)
-NAMES = {"entsoe:lifecycle": {"DE": "DE_LU"}}
 BY_NAME = {live.name: live for live in LIVE}
 
 
@@ -43,7 +42,7 @@ def _source(servers: dict[str, Upstream], name: str) -> CarbonSource:
 
 
 def _merged(servers: dict[str, Upstream], *order: str) -> MergedCarbon:
-    return MergedCarbon([_source(servers, name) for name in order], names=NAMES)
+    return MergedCarbon([_source(servers, name) for name in order])
 
 
 def test_what_one_has_measured_and_what_the_other_foresees(servers: dict[str, Upstream]) -> None:
@@ -97,7 +96,7 @@ def test_beside_a_store_a_stale_first_gives_way_to_a_fresh_second(
             LastKnownGood(BY_NAME[name].source(servers[name].url, clock=clock), store, clock=clock)
             for name in ("electricity-maps", "entsoe")
         ]
-        merged = MergedCarbon(live, names=NAMES)
+        merged = MergedCarbon(live)
         past = SlotGrid(HERE_S - 24 * HOUR_S, HOUR_S, 20)
         assert merged.read("DE", past).flags[0] == "merged:electricity-maps:lifecycle=20"
         servers["electricity-maps"].behave = status(500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aicsched.data.zones import grid_zone
 from aicsched.domain.carbon import IntensityKind, Quality
 from aicsched.errors import AicschedError, ConfigError, SignalGap, SignalInvalid, SlotError, UnknownZone
 from aicsched.footprint.intensity import emission_factors
@@ -214,8 +216,20 @@ def test_a_refused_key_is_a_setting_to_mend_and_stays_unseen(server: Upstream) -
     assert KEY not in f"{failed.value} {failed.value.__cause__}"
 
 
-def test_zones_are_named_once() -> None:
+def test_zones_are_named_once_and_none_as_a_country_elsewhere() -> None:
     assert len(set(EIA_ZONES)) == len(EIA_ZONES) > 60
+    assert min(len(zone) for zone in EIA_ZONES) > 2
+    for zone in EIA_ZONES:
+        with suppress(UnknownZone):
+            assert grid_zone(zone).country == "US"
+
+
+@pytest.mark.parametrize(("zone", "asked"), [("US-SE", "SE"), ("US-CAR-SC", "SC"), ("US48", "US48")])
+def test_zones_with_names_of_ours_are_asked_for_by_their_codes(
+    server: Upstream, zone: str, asked: str
+) -> None:
+    assert _source(server).read(zone).grid_zone == zone
+    assert server.seen[0].params["facets[respondent][]"] == asked
 
 
 def test_own_factors_show_in_the_id(server: Upstream) -> None:

@@ -220,18 +220,32 @@ def test_sources_that_make_no_precedence_are_refused() -> None:
         MergedCarbon([Told("a"), Told("a")])
 
 
-def test_zones_go_by_the_names_that_they_are_given() -> None:
-    first, second = Told("a", [1.0] * 4, zones=("US-CAL-CISO",)), Told("b", [2.0] * 4, zones=("CISO", "ERCO"))
-    merged = MergedCarbon([first, second], names={"b": {"US-CAL-CISO": "CISO"}})
-    assert merged.zones() == ("US-CAL-CISO", "ERCO")
-    assert merged.read("US-CAL-CISO").grid_zone == "US-CAL-CISO"
-    assert merged.read("ERCO").values_g_per_kwh.tolist() == [2.0] * 4
+def test_zones_are_those_of_the_table_by_whatever_name_a_source_has_for_them() -> None:
+    first = Told("maps", [1.0, NAN, 1.0, 1.0], zones=("US-CAL-CISO", "DE", "SE"))
+    second = Told("eia", [2.0] * 4, zones=("CISO", "ERCO", "US-SE"))
+    third = Told("entsoe", [3.0] * 4, zones=("DE_LU", "SE_3"))
+    merged = MergedCarbon([first, second, third])
+    assert merged.zones() == ("US-CAL-CISO", "DE", "SE", "US-TEX-ERCO", "US-SE", "SE-SE3")
+    assert merged.read("US-CAL-CISO").values_g_per_kwh.tolist() == [1.0, 2.0, 1.0, 1.0]
+    assert merged.read("DE").values_g_per_kwh.tolist() == [1.0, 3.0, 1.0, 1.0]
+    assert merged.read("ERCO").grid_zone == "ERCO"
+    # Sweden is not the south-east of the United States, nor one of its own four zones.
+    assert merged.read("SE").missing == 1
+    assert merged.read("SE-SE3").values_g_per_kwh.tolist() == [3.0] * 4
     with pytest.raises(UnknownZone, match="US-CAL-CISO"):
         merged.read("US-CAL-CIS0")
-    down = MergedCarbon(
-        [Told("a", fails=SourceUnavailable("down"), zones=("X",)), second], names={"b": {"X": "CISO"}}
+
+
+def test_zones_that_the_table_does_not_have_are_named_by_hand() -> None:
+    first, second = (
+        Told("a", fails=SourceUnavailable("down"), zones=("X",)),
+        Told("b", [2.0] * 4, zones=("Y",)),
     )
-    assert down.read("X").flags == ("merged:b=4", "unavailable:a=source-unavailable")
+    merged = MergedCarbon([first, second], names={"b": {"X": "Y"}})
+    assert merged.zones() == ("X",)
+    assert merged.read("X").flags == ("merged:b=4", "unavailable:a=source-unavailable")
+    with pytest.raises(ConfigError, match="did you mean b"):
+        MergedCarbon([first, second], names={"bb": {"X": "Y"}})
 
 
 def test_a_source_that_can_not_list_its_zones_takes_none_away() -> None:

@@ -39,14 +39,19 @@ __all__ = ["EIA_URL", "EIA_ZONES", "EiaCarbon", "decode_eia"]
 
 EIA_URL: Final = "https://api.eia.gov/v2"
 _ROUTE: Final = "/electricity/rto/fuel-type-data/data/"
-# Balancing authorities with generation, and the regions that EIA sums them up to.
+# Balancing authorities with generation; what else goes by another name, since SE is Sweden, too.
+_RENAMED: Final = {
+    **{f"US-{region}": region for region in ("CAL", "CAR", "CENT", "FLA", "MIDA", "MIDW", "NE", "NW")},
+    **{f"US-{region}": region for region in ("NY", "SE", "SW", "TEN", "TEX")},
+    "US-CAR-SC": "SC",
+}
 EIA_ZONES: Final = (
     *("AECI", "AVA", "AVRN", "AZPS", "BANC", "BPAT", "CHPD", "CISO", "CPLE", "CPLW", "DEAA", "DOPD", "DUK"),
     *("EPE", "ERCO", "FMPP", "FPC", "FPL", "GCPD", "GRID", "GVL", "GWA", "HST", "IID", "IPCO", "ISNE"),
     *("JEA", "LDWP", "LGEE", "MISO", "NEVP", "NWMT", "NYIS", "PACE", "PACW", "PGE", "PJM", "PNM", "PSCO"),
-    *("PSEI", "SC", "SCEG", "SCL", "SEC", "SEPA", "SOCO", "SPA", "SRP", "SWPP", "TAL", "TEC", "TEPC"),
-    *("TIDC", "TPWR", "TVA", "WACM", "WALC", "WAUW", "WWA", "YAD"),
-    *("CAL", "CAR", "CENT", "FLA", "MIDA", "MIDW", "NE", "NW", "NY", "SE", "SW", "TEN", "TEX", "US48"),
+    *("PSEI", "SCEG", "SCL", "SEC", "SEPA", "SOCO", "SPA", "SRP", "SWPP", "TAL", "TEC", "TEPC", "TIDC"),
+    *("TPWR", "TVA", "WACM", "WALC", "WAUW", "WWA", "YAD", "US48"),
+    *_RENAMED,
 )
 _FUELS: Final = {
     "BAT": STORAGE,
@@ -155,7 +160,8 @@ class EiaCarbon:
         Returns
         -------
         tuple of str
-            Balancing authorities and regions, by EIA's codes.
+            Balancing authorities by EIA's codes (``CISO``), its regions as ``US-TEX``, and codes of two
+            letters, which are countries elsewhere, by the id of the zone (``US-CAR-SC``).
         """
         return EIA_ZONES
 
@@ -237,11 +243,12 @@ class EiaCarbon:
 
     def _fetch(self, zone: str, grid: SlotGrid) -> tuple[GenerationRows, tuple[str, ...]]:
         """Ask page by page, until all rows that were promised are there."""
+        respondent = _RENAMED.get(zone, zone)
         params: dict[str, str | Secret] = {
             "api_key": self._key,
             "frequency": "hourly",
             "data[0]": "value",
-            "facets[respondent][]": zone,
+            "facets[respondent][]": respondent,
             # Both ends are in; an hour is named for its end.
             "start": _period(grid.start_s + HOUR_S),
             "end": _period(grid.end_s),
@@ -256,7 +263,7 @@ class EiaCarbon:
         flags: tuple[str, ...] = ()
         while not pages or have < total:
             answer = self._transport.get(self._url + _ROUTE, params=params | {"offset": str(have)})
-            rows, total = decode_eia(answer.body, zone=zone, source=self.source_id)
+            rows, total = decode_eia(answer.body, zone=respondent, source=self.source_id)
             flags += answer.flags()
             have += len(rows.code)
             if total > _MOST_ROWS or have > total or (have < total and not len(rows.code)):

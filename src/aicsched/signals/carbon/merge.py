@@ -10,6 +10,8 @@ The rules:
 5. Factors over the life cycle and of burning only don't meet either: where one source steps in for
    another, intensity would seem to jump. Sources say which they have (`scope`), or one says it for
    them (``scopes``); who wants both all the same says ``mixed_scopes=True``, and each series tells so.
+6. Zones are the packaged table's (`aicsched.data.zones`): PJM of one source is US-MIDA-PJM of another.
+   What the table doesn't have goes by the name that the source gives it, or by ``names``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from aicsched.data.zones import grid_zone
 from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality, frozen_array
 from aicsched.domain.flags import Flag
 from aicsched.domain.readings import Readings
@@ -90,8 +93,8 @@ class MergedCarbon:
     sources : sequence of CarbonSource
         The first counts most.
     names : mapping of str to mapping of str to str, optional
-        By source id: what it calls a zone, for zones that it calls otherwise, for example
-        ``{"eia-930:lifecycle": {"US-CAL-CISO": "CISO"}}``.
+        By source id: what it calls a zone, where the packaged table of zones doesn't know it, for
+        example ``{"watttime:co2_moer": {"US-CAL-CISO": "CAISO_NORTH"}}``.
     scopes : mapping of str to EmissionScope or str, optional
         By source id: which factors it uses, where it doesn't say itself.
     mixed_scopes : bool
@@ -138,13 +141,14 @@ class MergedCarbon:
         Returns
         -------
         tuple of str
-            Each once, those of the first source first; a source that can't be asked is left out.
+            Each once, by its id, those of the first source first; a source that can't be asked is
+            left out.
         """
         found: dict[str, None] = {}
         for source_id, source in zip(self._ids, self._sources, strict=True):
             ours = {theirs: our for our, theirs in self._names.get(source_id, {}).items()}
             with contextlib.suppress(AicschedError):
-                found |= dict.fromkeys(ours.get(zone, zone) for zone in source.zones())
+                found |= dict.fromkeys(ours.get(zone) or _common_name(zone) for zone in source.zones())
         return tuple(found)
 
     def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
@@ -223,9 +227,8 @@ class MergedCarbon:
 
     def _ask(self, index: int, zone: str, window: SlotGrid | None) -> CarbonSeries:
         source, source_id = self._sources[index], self._ids[index]
-        theirs = self._names.get(source_id, {}).get(zone, zone)
         try:
-            series = source.read(theirs, window)
+            series = source.read(self._their_name(index, zone), window)
         except AicschedError:
             raise
         except Exception as error:
@@ -235,6 +238,18 @@ class MergedCarbon:
             msg = f"{source_id} answered with other slots than it was asked for"
             raise SignalInvalid(msg, hint="check the source with aicsched.testing.check_source")
         return series
+
+    def _their_name(self, index: int, zone: str) -> str:
+        """Return what a source calls a zone."""
+        told = self._names.get(self._ids[index], {}).get(zone)
+        if told is not None:
+            return told
+        known = self._sources[index].zones()
+        found = next((name for name in _all_names(zone) if name in known), None)
+        if found is None:
+            msg = f"{self._ids[index]} knows no grid zone '{zone}'"
+            raise UnknownZone(msg, hint=did_you_mean(zone, known), value=zone)
+        return found
 
     def _refuse_other_kind(self, series: CarbonSeries, source_id: str) -> None:
         if self.kind is None:
@@ -317,6 +332,22 @@ def _refuse_ids(ids: tuple[str, ...], named: list[str]) -> None:
         if each not in ids:
             msg = f"there is no source '{each}' among those to merge"
             raise ConfigError(msg, hint=did_you_mean(each, ids), value=each)
+
+
+def _common_name(zone: str) -> str:
+    with contextlib.suppress(UnknownZone):
+        return grid_zone(zone).grid_zone
+    return zone
+
+
+def _all_names(zone: str) -> tuple[str, ...]:
+    """Return the names of a zone, that which was asked for first."""
+    try:
+        found = grid_zone(zone)
+    except UnknownZone:
+        return (zone,)
+    others = (found.grid_zone, found.eia_balancing_authority, found.entsoe_area, *found.aliases)
+    return (zone, *(name for name in others if name))
 
 
 def _told(source: object, name: str) -> Any:  # noqa: ANN401 - an enumeration or nothing
