@@ -59,14 +59,14 @@ class Told:
         self.source_id, self.kind, self.scope = name, kind, scope
         self._values, self._quality, self._zones = values, quality, zones
         self._fails, self._read_s, self._facts = fails, read_s, facts
-        self.asked = 0
+        self.asked: list[SlotGrid | None] = []
 
     def zones(self) -> tuple[str, ...]:
         return self._zones
 
     def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
         refuse_unknown_zone(zone, self._zones, self.source_id)
-        self.asked += 1
+        self.asked.append(window)
         if self._fails is not None:
             raise self._fails
         readings = None
@@ -108,7 +108,17 @@ def test_each_slot_has_the_word_of_the_first_source_with_one() -> None:
 def test_who_is_not_needed_is_not_asked() -> None:
     first, second = Told("a", [1.0, 2.0, 3.0, 4.0]), Told("b", [5.0] * 4)
     assert MergedCarbon([first, second]).read("DE").flags == ("merged:a=4",)
-    assert second.asked == 0
+    assert second.asked == []
+
+
+def test_who_is_needed_is_asked_for_the_part_that_lacks() -> None:
+    first, second = Told("a", [1.0, NAN, 3.0, 4.0]), Told("b", [5.0] * 4)
+    third = Told("c", [6.0] * 4)
+    assert MergedCarbon([first, second, third]).read("DE").values_g_per_kwh.tolist() == [1.0, 5.0, 3.0, 4.0]
+    assert (second.asked, third.asked) == ([SlotGrid(HOUR_S, HOUR_S, 1)], [])
+    stale = Told("a", [1.0, 2.0, NAN, 4.0], [S, A, M, A])
+    MergedCarbon([stale, second]).read("DE")
+    assert second.asked[-1] == SlotGrid(0, HOUR_S, 3)
 
 
 def test_a_stale_value_gives_way_to_a_fresh_one_of_lower_precedence() -> None:

@@ -4,7 +4,7 @@ The rules:
 
 1. Sources stand in order. Each slot gets the value of the first that has a usable one: actual,
    estimated or forecast. Where none has, the first stale value, and else none.
-2. The next source is asked only where slots are still without a value.
+2. The next source is asked only for the part in which slots are still without a fresh value.
 3. Sources that don't answer, or answer what can't be believed, are passed over and named in the flags.
 4. Average and marginal intensity never meet: such sources are refused together.
 5. Factors over the life cycle and of burning only don't meet either: where one source steps in for
@@ -36,6 +36,7 @@ from aicsched.errors import (
     did_you_mean,
 )
 from aicsched.signals.base import refuse_unknown_zone
+from aicsched.slots import SlotGrid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.signals.base import CarbonSource
-    from aicsched.slots import SlotGrid
 
 __all__ = ["MergedCarbon", "Provenance"]
 
@@ -205,19 +205,24 @@ class MergedCarbon:
         answers: dict[int, CarbonSeries] = {}
         failures: dict[str, AicschedError] = {}
         chosen: NDArray[np.int8] | None = None
+        part = window
         for index, source_id in enumerate(self._ids):
             try:
-                series = self._ask(index, zone, window)
+                series = self._ask(index, zone, part)
             except UnknownZone:
                 continue
             except AicschedError as error:
                 failures[source_id] = error
                 continue
             self._refuse_other_kind(series, source_id)
-            answers[index], window = series, series.slots
+            window = series.slots if window is None else window
+            answers[index] = _widened(series, window)
             chosen = _chosen(answers, len(window))
-            if (chosen >= 0).all() and not _is_stale(answers, chosen).any():
+            lacking = np.flatnonzero((chosen < 0) | _is_stale(answers, chosen))
+            if not len(lacking):
                 break
+            first, last = int(lacking[0]), int(lacking[-1])
+            part = SlotGrid(window.start_s + first * window.step_s, window.step_s, last - first + 1)
         if chosen is None or window is None:
             if not failures:
                 refuse_unknown_zone(zone, [each for each in self.zones() if each != zone], self.source_id)
@@ -358,6 +363,17 @@ def _told(source: object, name: str) -> Any:  # noqa: ANN401 - an enumeration or
             return found
         source = getattr(source, "source", None)
     return None
+
+
+def _widened(series: CarbonSeries, window: SlotGrid) -> CarbonSeries:
+    """Lay a part of a window on all of it."""
+    if series.slots == window:
+        return series
+    values, quality = np.full(len(window), np.nan), np.full(len(window), Quality.MISSING, dtype=np.int8)
+    offset = window.offset_of(series.slots)
+    here = slice(offset, offset + len(series.slots))
+    values[here], quality[here] = series.values_g_per_kwh, np.asarray(series.quality)
+    return replace(series, slots=window, values_g_per_kwh=values, quality=quality)
 
 
 def _chosen(answers: dict[int, CarbonSeries], slots: int) -> NDArray[np.int8]:
