@@ -42,12 +42,14 @@ def _money(result: tuple[int, str, str]) -> dict[str, Any]:
 
 
 def test_a_plan_weighs_the_samples_prices(run: Run) -> None:
-    little, much = (_money(run("--g-per-usd", rate, "--json")) for rate in ("0", "100000"))
+    little, much = (
+        _money(run("--g-per-usd", rate, "--prices", "sample", "--json")) for rate in ("0", "100000")
+    )
     assert little["sources"] == ["sample-prices:v1"]
     assert little["synthetic"] is True
     assert much["usd"] < little["usd"]
     assert little["gap"] < 0.01
-    code, out, _ = run("--g-per-usd", "2000", "--purchase", "spot")
+    code, out, _ = run("--g-per-usd", "2000", "--prices", "sample", "--purchase", "spot")
     assert code == 0
     assert "Grams and money together are at most" in out
     assert "prices are made up" in out
@@ -74,7 +76,8 @@ def test_prices_that_are_no_dollars_need_a_rate_of_exchange(run: Run, tmp_path: 
         (("--prices", "p.csv"), "prices alone change no plan"),
         (("--g-per-usd", "1", "--prices", "absent.csv"), "there is no file 'absent.csv'"),
         (("--g-per-usd", "1", "--purchase", "spott"), "did you mean spot"),
-        (("--g-per-usd", "1", "--exchange", "EUR"), "--exchange EUR is no rate"),
+        (("--g-per-usd", "1", "--exchange", "EUR"), "'EUR' is no rate of exchange"),
+        (("--g-per-usd", "1"), "nothing says what a thread or power costs in region"),
         (("--g-per-usd", "1", "--risk", "cvar"), "neither with services nor for bad scenarios"),
         (("--g-per-usd", "-1"), "greater than or equal to 0"),
     ],
@@ -87,6 +90,6 @@ def test_what_does_not_do_is_refused(run: Run, arguments: tuple[str, ...], messa
 
 def test_the_ledger_holds_the_plan(run: Run, tmp_path: Path) -> None:
     at = format_time(ac.SampleCarbon().now_s)
-    code, _, err = run("--g-per-usd", "5000", "--at", at, "--out", "out")
+    code, _, err = run("--g-per-usd", "5000", "--prices", "sample", "--at", at, "--out", "out")
     assert code == 0, err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"plan.json", "ledger.db", "report.html"}

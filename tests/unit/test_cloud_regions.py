@@ -73,6 +73,20 @@ ELSEWHERE = (
     ("azure", "centralindia", 18.52, 73.86, "IN-WE"),
 )
 
+# Airports by the codes that Local Zones are named with (airportsdata, MIT): latitude, longitude [degrees].
+AIRPORTS = {
+    "akl": (-37.0, 174.8), "ath": (37.9, 23.9), "atl": (33.6, -84.4), "bkk": (13.7, 100.7),
+    "bos": (42.4, -71.0), "bue": (-34.8, -58.5), "ccu": (22.7, 88.4), "chi": (42.0, -87.9),
+    "cph": (55.6, 12.7), "del": (28.6, 77.1), "den": (39.9, -104.7), "dfw": (32.9, -97.0),
+    "ham": (53.6, 10.0), "han": (21.2, 105.8), "hel": (60.3, 25.0), "hnl": (21.3, -157.9),
+    "iah": (30.0, -95.3), "ist": (41.3, 28.8), "las": (36.1, -115.2), "lax": (33.9, -118.4),
+    "lim": (-12.0, -77.1), "los": (6.6, 3.3), "mci": (39.3, -94.7), "mct": (23.6, 58.3),
+    "mia": (25.8, -80.3), "mnl": (14.5, 121.0), "msp": (44.9, -93.2), "nyc": (40.6, -73.8),
+    "pdx": (45.6, -122.6), "per": (-31.9, 116.0), "phl": (39.9, -75.2), "phx": (33.4, -112.0),
+    "qro": (20.6, -100.2), "scl": (-33.4, -70.8), "sea": (47.4, -122.3), "tpe": (25.1, 121.2),
+    "waw": (52.2, 21.0),
+}  # fmt: skip
+
 
 def _name(item: CloudRegion) -> str:
     return f"{item.provider}:{item.region}"
@@ -135,6 +149,12 @@ def test_another_list_agrees(provider: str, region: str, south: float, west: flo
     item = cloud_region(provider, region)
     assert item.grid_zone == zone
     assert _km(item.latitude_deg, item.longitude_deg, south, west) < 40
+
+
+@pytest.mark.parametrize("item", [item for item in REGIONS if item.kind == "edge"], ids=_name)
+def test_local_zones_lie_by_the_airport_they_are_named_for(item: CloudRegion) -> None:
+    south, west = AIRPORTS[item.region.split("-")[-2]]
+    assert _km(item.latitude_deg, item.longitude_deg, south, west) < 50
 
 
 @pytest.mark.parametrize(

@@ -118,4 +118,4 @@ def test_the_price_of_one_type_says_nothing_of_a_thread() -> None:
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
 def test_a_rate_is_a_number_from_zero(rate: float) -> None:
     with pytest.raises(InputError, match="is no rate"):
-        MoneyWeight(g_per_usd=rate, prices=SamplePrices())
+        MoneyWeight(g_per_usd=rate, prices=(SamplePrices(),))

@@ -11,120 +11,27 @@ import pytest
 from aicsched.domain.carbon import Quality
 from aicsched.domain.price import PriceItem, PriceUnit, Purchase, price_table
 from aicsched.errors import (
-    AicschedError,
     ConfigError,
     InputError,
     SignalGap,
     SignalInvalid,
-    SourceUnavailable,
 )
 from aicsched.signals.carbon.sample import SAMPLE_NOW_S
 from aicsched.signals.price.aws_spot import AwsSpotPrices
 from aicsched.signals.price.azure import AzurePrices
-from aicsched.signals.price.energy_charts import EnergyChartsPrices
 from aicsched.signals.price.sample import SamplePrices
-from aicsched.signals.transport import Transport
 from aicsched.slots import SlotGrid, parse_time
 from tests import upstream_kit as kit
+from tests.price_kit import DAY, DE, NOW_S, SIZE, Azure, Charts, azure, azure_item, charts, meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-DE = PriceItem(place="DE", unit=PriceUnit.KWH)
-SIZE = "Standard_D4as_v5"
-NOW_S = parse_time("2026-05-01T12:00Z")
-DAY = SlotGrid(NOW_S - 43_200, 3600, 24)
-
-
-def _azure_item(how: Purchase = Purchase.ON_DEMAND) -> PriceItem:
-    return PriceItem(place="westeurope", unit=PriceUnit.INSTANCE_H, instance_type=SIZE, purchase=how)
-
-
-class Charts:
-    """An API with the documented path and fields, of quarters."""
-
-    def __init__(self) -> None:
-        self.unit = "EUR / MWh"
-        self.step_s = 900
-        self.asked: list[dict[str, str]] = []
-
-    def __call__(self, request: kit.Request) -> kit.Reply:
-        assert request.path == "/price"
-        self.asked.append(request.params)
-        times = list(range(int(request.params["start"]), int(request.params["end"]) + 1, self.step_s))
-        prices = [None if index == 5 else index - 10.0 for index in range(len(times))]
-        return kit.json_reply(
-            {
-                "license_info": "CC BY 4.0",
-                "unix_seconds": times,
-                "price": prices,
-                "unit": self.unit,
-                "deprecated": False,
-            }
-        )
-
-
-def _meter(price: float, **more: Any) -> dict[str, Any]:
-    return {
-        "currencyCode": "USD",
-        "tierMinimumUnits": 0.0,
-        "retailPrice": price,
-        "unitPrice": price,
-        "armRegionName": "westeurope",
-        "location": "EU West",
-        "effectiveStartDate": "2026-01-01T00:00:00Z",
-        "productName": "Virtual Machines Dasv5 Series",
-        "skuName": "D4as v5",
-        "serviceName": "Virtual Machines",
-        "unitOfMeasure": "1 Hour",
-        "type": "Consumption",
-        "armSkuName": SIZE,
-        **more,
-    }
-
-
-class Azure:
-    """An API with the documented fields, in two pages."""
-
-    def __init__(self) -> None:
-        self.meters = [
-            _meter(0.208),
-            _meter(0.392, productName="Virtual Machines Dasv5 Series Windows"),
-            _meter(0.041, skuName="D4as v5 Spot"),
-            _meter(0.05, skuName="D4as v5 Low Priority"),
-            _meter(1100.0, type="Reservation", unitOfMeasure="1 Hour"),
-            _meter(0.0, skuName="D4as v5 Spot", effectiveStartDate="2025-01-01T00:00:00Z"),
-        ]
-        self.asked: list[dict[str, str]] = []
-        self.pages = 2
-        self.next_host = "https://elsewhere.example"
-
-    def __call__(self, request: kit.Request) -> kit.Reply:
-        self.asked.append(request.params)
-        page = int(request.params.get("$skip", "0"))
-        items = self.meters[page * 3 : page * 3 + 3] if self.pages == 2 else []
-        more = f"{self.next_host}/api/retail/prices?$skip={page + 1}" if page + 1 < self.pages else None
-        return kit.json_reply(
-            {"BillingCurrency": "USD", "Items": items, "NextPageLink": more, "Count": len(items)}
-        )
-
-
-def _charts(server: kit.Upstream, clock: kit.VirtualClock, limits: Any = kit.SMALL) -> EnergyChartsPrices:
-    return EnergyChartsPrices(
-        url=server.url, transport=Transport("energy-charts", limits=limits, clock=clock)
-    )
-
-
-def _azure(server: kit.Upstream, clock: kit.VirtualClock, limits: Any = kit.SMALL) -> AzurePrices:
-    transport = Transport("azure-retail-prices", limits=limits, clock=clock)
-    return AzurePrices(["westeurope"], [SIZE], url=server.url, transport=transport, clock=clock)
 
 
 def test_quarters_of_an_auction_become_hours_per_kilowatt_hour() -> None:
     api = Charts()
     with kit.upstream(api) as server:
-        power = _charts(server, kit.VirtualClock(NOW_S)).read(DE, SlotGrid(NOW_S, 3600, 4))
+        power = charts(server, kit.VirtualClock(NOW_S)).read(DE, SlotGrid(NOW_S, 3600, 4))
     assert api.asked == [{"bzn": "DE-LU", "start": str(NOW_S), "end": str(NOW_S + 4 * 3600)}]
     # Quarters of -10, -9, -8, -7; then -6, (none), -4, -3; …
     np.testing.assert_allclose(power.prices[:3], [-0.0085, -13 / 3000, -0.0005])
@@ -136,7 +43,7 @@ def test_an_hour_is_as_long_as_a_price_holds() -> None:
     api = Charts()
     api.step_s = 3 * 3600
     with kit.upstream(api) as server:
-        power = _charts(server, kit.VirtualClock(NOW_S)).read(DE, SlotGrid(NOW_S, 3600, 4))
+        power = charts(server, kit.VirtualClock(NOW_S)).read(DE, SlotGrid(NOW_S, 3600, 4))
     assert np.isfinite(power.prices).tolist() == [True, False, False, True]
 
 
@@ -155,7 +62,7 @@ def test_an_auction_in_another_shape_is_refused(body: bytes, message: str) -> No
     with kit.upstream(
         lambda _request: kit.Reply(body, headers={"Content-Type": "application/json"})
     ) as server:
-        source = _charts(server, kit.VirtualClock(NOW_S))
+        source = charts(server, kit.VirtualClock(NOW_S))
         with pytest.raises(SignalInvalid, match=message):
             source.read(DE, SlotGrid(0, 3600, 2))
 
@@ -166,16 +73,16 @@ def test_an_empty_auction_is_a_gap() -> None:
         lambda _request: kit.Reply(body, headers={"Content-Type": "application/json"})
     ) as server:
         with pytest.raises(SignalGap):
-            _charts(server, kit.VirtualClock(NOW_S)).read(DE, DAY)
+            charts(server, kit.VirtualClock(NOW_S)).read(DE, DAY)
         with pytest.raises(InputError, match="knows no price of GB electricity"):
-            _charts(server, kit.VirtualClock(NOW_S)).read(PriceItem(place="GB", unit=PriceUnit.KWH), DAY)
+            charts(server, kit.VirtualClock(NOW_S)).read(PriceItem(place="GB", unit=PriceUnit.KWH), DAY)
 
 
 def test_azures_linux_machines_by_purchase() -> None:
     api = Azure()
     with kit.upstream(api) as server:
-        source = _azure(server, kit.VirtualClock(NOW_S))
-        demand, spot = source.read(_azure_item(), DAY), source.read(_azure_item(Purchase.SPOT), DAY)
+        source = azure(server, kit.VirtualClock(NOW_S))
+        demand, spot = source.read(azure_item(), DAY), source.read(azure_item(Purchase.SPOT), DAY)
     assert set(demand.prices) == {0.208}
     assert set(spot.prices) == {0.041}
     # What has begun is so; that it stays is foreseen.
@@ -187,9 +94,9 @@ def test_azures_linux_machines_by_purchase() -> None:
 
 def test_a_new_price_holds_from_its_day() -> None:
     api = Azure()
-    api.meters = [_meter(0.2), _meter(0.3, effectiveStartDate="2026-05-01T06:00:00Z")]
+    api.meters = [meter(0.2), meter(0.3, effectiveStartDate="2026-05-01T06:00:00Z")]
     with kit.upstream(api) as server:
-        found = _azure(server, kit.VirtualClock(NOW_S)).read(_azure_item(), DAY)
+        found = azure(server, kit.VirtualClock(NOW_S)).read(azure_item(), DAY)
     np.testing.assert_allclose(found.prices[:7], [0.2] * 6 + [0.3])
 
 
@@ -197,11 +104,11 @@ def test_a_new_price_holds_from_its_day() -> None:
     ("meters", "error", "message"),
     [
         ([], SignalGap, "has no price of westeurope"),
-        ([_meter(0.2), _meter(0.3)], SignalInvalid, "two prices for 2026-01-01"),
-        ([_meter(0.2, currencyCode="EUR")], SignalInvalid, "`currencyCode` is not USD"),
-        ([_meter(0.2, effectiveStartDate="yesterday")], SignalInvalid, "effectiveStartDate"),
+        ([meter(0.2), meter(0.3)], SignalInvalid, "two prices for 2026-01-01"),
+        ([meter(0.2, currencyCode="EUR")], SignalInvalid, "`currencyCode` is not USD"),
+        ([meter(0.2, effectiveStartDate="yesterday")], SignalInvalid, "effectiveStartDate"),
         ([{"retailPrice": 0.2}], SignalInvalid, "currencyCode"),
-        ([_meter(0.2, effectiveStartDate="2027-01-01T00:00:00Z")], SignalGap, "no price"),
+        ([meter(0.2, effectiveStartDate="2027-01-01T00:00:00Z")], SignalGap, "no price"),
     ],
 )
 def test_what_azure_cannot_mean_is_refused(
@@ -210,47 +117,19 @@ def test_what_azure_cannot_mean_is_refused(
     api = Azure()
     api.meters = meters
     with kit.upstream(api) as server, pytest.raises(error, match=message):
-        _azure(server, kit.VirtualClock(NOW_S)).read(_azure_item(), DAY)
+        azure(server, kit.VirtualClock(NOW_S)).read(azure_item(), DAY)
 
 
 def test_pages_without_end_are_refused() -> None:
     api = Azure()
     api.pages = 99
     with kit.upstream(api) as server, pytest.raises(SignalInvalid, match="more than 5 pages"):
-        _azure(server, kit.VirtualClock(NOW_S)).read(_azure_item(), DAY)
+        azure(server, kit.VirtualClock(NOW_S)).read(azure_item(), DAY)
 
 
 def test_names_go_into_no_filter_unchecked() -> None:
     with pytest.raises(ConfigError, match="is no region or size"):
         AzurePrices(["westeurope' or 1 eq 1"], [SIZE])
-
-
-BEHAVIOURS = {
-    "silent": (kit.silent, SourceUnavailable),
-    "500": (kit.status(500), SourceUnavailable),
-    "429": (kit.status(429), SourceUnavailable),
-    "html": (kit.html, SignalInvalid),
-    "truncated": (kit.truncated, AicschedError),
-    "huge": (kit.huge, SignalInvalid),
-    "hangs up": (kit.hang_up, SourceUnavailable),
-}
-
-
-@pytest.mark.parametrize("name", BEHAVIOURS)
-@pytest.mark.parametrize("source", ["charts", "azure"])
-def test_a_server_that_misbehaves_gives_no_price(name: str, source: str) -> None:
-    behave, error = BEHAVIOURS[name]
-    limits = kit.QUICK if name == "silent" else kit.SMALL
-    clock = kit.VirtualClock(NOW_S)
-    api: Callable[[kit.Request], kit.Reply] = Charts() if source == "charts" else Azure()
-    with kit.upstream(api, behave) as server:
-        asked, item = (
-            (_charts(server, clock, limits), DE)
-            if source == "charts"
-            else (_azure(server, clock, limits), _azure_item())
-        )
-        with pytest.raises(error):
-            asked.read(item, DAY)
 
 
 def _spot(price: str, at: str, zone: str = "eu-central-1a", **more: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from aicsched.errors import AicschedError, Infeasible
 __all__ = ["expand_repeated", "main"]
 
 # These take several values after one flag, so that a shell's glob works: --carbon zones/*.parquet
-REPEATED: Final = frozenset({"--carbon", "--policy", "--weather"})
+REPEATED: Final = frozenset({"--carbon", "--policy", "--prices", "--weather"})
 DEFECT: Final = 1
 # Nearly all that a command makes lives to its end: looking through it for rubbish again and again, as at
 # Python's thresholds, takes a tenth of the demonstration's time and frees next to nothing.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aicsched.cli.money import Bought, Exchange, GramsPerDollar, Prices, money_weight, print_money
+from aicsched.cli.money import GramsPerDollar, money_weight, print_money
 from aicsched.cli.options import (
     At,
     Carbon,
@@ -25,6 +25,7 @@ from aicsched.cli.options import (
     planning_time,
 )
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
+from aicsched.cli.prices import Bought, Exchange, Prices
 from aicsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def plan(
             source, sites, queue, services=_services(services), gives_way=gives_way, at_s=at_s,
             horizon_h=settings.horizon_h, model=settings.model, gap_share=settings.gap_share,
             seed=settings.seed, cvar_alpha=alpha if risk == "cvar" else None,
-            money=money_weight(g_per_usd, prices, purchase, exchange, sample=sites.synthetic),
+            money=money_weight(g_per_usd, prices, purchase, exchange),
             progress=progress,
         )  # fmt: skip
         progress("write")

@@ -11,10 +11,10 @@ import typer
 from aicsched.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from aicsched.domain.price import PriceSeries
+    from aicsched.domain.price import PriceSeries, Purchase
     from aicsched.signals.price.base import PriceSource
 
-__all__ = ["Bought", "Exchange", "Prices", "open_prices"]
+__all__ = ["Bought", "Exchange", "Prices", "exchange_rates", "open_prices", "price_sources", "purchase_of"]
 
 Prices = Annotated[
     list[str] | None,
@@ -64,21 +64,18 @@ def open_prices(
     UnitError
         A price is in a currency without a rate.
     """
-    from aicsched.domain.price import Purchase
     from aicsched.errors import SignalGap
     from aicsched.slots import HOUR_S, SlotGrid
 
-    if purchase not in set(Purchase):
-        msg = f"'{purchase}' is no way to buy a machine"
-        raise InputError(msg, hint=did_you_mean(purchase, set(Purchase)), value=purchase)
-    rates = _rates(exchange)
+    bought = purchase_of(purchase)
+    rates = exchange_rates(exchange)
     first = start_s // HOUR_S
     last = math.ceil((start_s + hours * HOUR_S) / HOUR_S)
     window = SlotGrid(first * HOUR_S, HOUR_S, last - first)
     made: list[PriceSeries] = []
-    for source in _sources(files or []):
+    for source in price_sources(files):
         for item in source.items():
-            if item.purchase not in {None, Purchase(purchase)}:
+            if item.purchase not in {None, bought}:
                 continue
             try:
                 series = source.read(item, window)
@@ -89,22 +86,78 @@ def open_prices(
     return made
 
 
-def _sources(files: list[str]) -> list[PriceSource]:
+def purchase_of(text: str) -> Purchase:
+    """Return how machines are bought.
+
+    Parameters
+    ----------
+    text : str
+        As it was typed.
+
+    Returns
+    -------
+    Purchase
+        One of them.
+
+    Raises
+    ------
+    InputError
+        There is none of that name; the nearest are given.
+    """
+    from aicsched.domain.price import Purchase
+
+    if text not in set(Purchase):
+        msg = f"'{text}' is no way to buy a machine"
+        raise InputError(msg, hint=did_you_mean(text, set(Purchase)), value=text)
+    return Purchase(text)
+
+
+def price_sources(files: list[str] | None) -> tuple[PriceSource, ...]:
+    """Open files of prices.
+
+    Parameters
+    ----------
+    files : list of str or None
+        CSV or parquet; ``sample`` for the embedded ones.
+
+    Returns
+    -------
+    tuple of PriceSource
+        All files as one, and the sample.
+
+    Raises
+    ------
+    InputError
+        A file can't be used.
+    """
     from aicsched.signals.price.file import FilePrices
     from aicsched.signals.price.sample import SamplePrices
 
-    paths = [Path(name) for name in files if name != _SAMPLE]
-    made: list[PriceSource] = []
-    if paths:
-        made.append(FilePrices(paths))
-    if _SAMPLE in files:
-        made.append(SamplePrices())
-    return made
+    paths = [Path(name) for name in files or () if name != _SAMPLE]
+    made: tuple[PriceSource, ...] = (FilePrices(paths),) if paths else ()
+    return (*made, SamplePrices()) if _SAMPLE in (files or ()) else made
 
 
-def _rates(exchange: list[str] | None) -> dict[str, float]:
+def exchange_rates(exchange: list[str] | None) -> dict[str, float]:
+    """Read rates of exchange.
+
+    Parameters
+    ----------
+    exchange : list of str or None
+        ``CODE=RATE``: what one unit is worth in dollars.
+
+    Returns
+    -------
+    dict of str to float
+        By currency.
+
+    Raises
+    ------
+    InputError
+        One is no rate.
+    """
     made: dict[str, float] = {}
-    for text in exchange or []:
+    for text in exchange or ():
         code, _, rate = text.partition("=")
         try:
             made[code.strip().upper()] = float(rate)

@@ -231,7 +231,7 @@ class MoneyWeight:
     ----------
     g_per_usd : float
         How many grams a dollar counts as, >= 0.
-    prices : PriceSource, optional
+    prices : tuple of PriceSource
         Beside what the fleet's regions say themselves.
     purchase : Purchase
         How threads are bought.
@@ -245,7 +245,7 @@ class MoneyWeight:
     """
 
     g_per_usd: float
-    prices: PriceSource | None = None
+    prices: tuple[PriceSource, ...] = ()
     purchase: Purchase = Purchase.ON_DEMAND
     rates: Mapping[str, float] = field(default_factory=dict)
 
@@ -282,7 +282,9 @@ class MoneyWeight:
         AicschedError
             What `plan_priced` and the source of prices refuse.
         """
-        found = () if self.prices is None else fleet_prices(
-            self.prices, fleet, problem.slots, purchase=self.purchase, rates=self.rates
-        )  # fmt: skip
+        found = [
+            series
+            for source in self.prices
+            for series in fleet_prices(source, fleet, problem.slots, purchase=self.purchase, rates=self.rates)
+        ]
         return plan_priced(problem, jobs, fleet, found, g_per_usd=self.g_per_usd, gap=gap, seed=seed)
