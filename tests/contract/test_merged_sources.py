@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from aicsched.config.signals import read_signals
 from aicsched.domain.carbon import Quality
 from aicsched.errors import ConfigError, SourceUnavailable
 from aicsched.signals.carbon.merge import MergedCarbon
 from aicsched.signals.live import LastKnownGood
+from aicsched.signals.precedence import open_merged
 from aicsched.signals.store import SignalStore
 from aicsched.slots import HOUR_S, SlotGrid
-from tests.live_sources_kit import LIVE, NOW_S, Live, hourly_mean, of_the_mix
+from tests.live_sources_kit import LIVE, NOW_S, SECRET, Live, hourly_mean, of_the_mix
 from tests.upstream_kit import Upstream, VirtualClock, status, upstream
 
 if TYPE_CHECKING:
@@ -115,3 +117,42 @@ def test_beside_a_store_a_stale_first_gives_way_to_a_fresh_second(
         before = merged.read("DE", past)
         assert before.missing == 0
         assert Quality.STALE in set(np.asarray(before.quality).tolist())
+
+
+def test_settings_declare_the_order(servers: dict[str, Upstream], tmp_path: Path) -> None:
+    table = {
+        "order": ["entsoe", "electricity-maps"],
+        "entsoe": {"zones": {"DE": "DE_LU"}, "url": f"{servers['entsoe'].url}/api"},
+        "electricity-maps": {"zones": ["DE"], "url": servers["electricity-maps"].url},
+    }
+    settings = read_signals(table, {"ENTSOE_TOKEN": SECRET, "ELECTRICITY_MAPS_TOKEN": SECRET})
+    clock = VirtualClock(NOW_S)
+    with SignalStore(tmp_path / "signals.db") as store:
+        merged = open_merged(settings, store=store, clock=clock)
+        assert merged.zones() == ("DE",)
+        first = merged.read("DE", WINDOW)
+        assert {each.split("=")[0] for each in first.flags} >= {
+            "merged:entsoe:lifecycle",
+            "merged:electricity-maps:lifecycle",
+        }
+        for server in servers.values():
+            server.behave = status(500)
+        clock.sleep(HOUR_S)
+        before = open_merged(settings, store=store, clock=clock).read("DE", WINDOW)
+        known = ~np.isnan(before.values_g_per_kwh)
+        np.testing.assert_array_equal(before.values_g_per_kwh[known], first.values_g_per_kwh[known])
+    with pytest.raises(ConfigError, match="did you mean entsoe"):
+        open_merged(settings, scopes={"entso": "direct"})
+    with pytest.raises(ConfigError, match="no source of signals"):
+        open_merged(read_signals({}, {}))
+
+
+def test_files_have_their_scope_said(tmp_path: Path) -> None:
+    rows = "".join(f"2026-05-01T{hour:02}:00Z,{400 + hour}\n" for hour in range(24))
+    (tmp_path / "syn-coal.csv").write_text("time,ci_g_per_kwh\n" + rows)
+    table = {"order": ["file", "sample"], "file": {"paths": [str(tmp_path / "syn-coal.csv")]}}
+    settings = read_signals(table, {})
+    with pytest.raises(ConfigError, match="it is not known whether files"):
+        open_merged(settings)
+    merged = open_merged(settings, scopes={"file": "lifecycle"})
+    assert merged.read("syn-coal").values_g_per_kwh.tolist() == [400.0 + hour for hour in range(24)]

@@ -55,13 +55,13 @@ class NamedZones:
     """
 
     def __init__(self, source: CarbonSource, names: Mapping[str, str]) -> None:
-        self._source = source
+        self.source = source
         self._names = dict(names)
 
     @property
     def source_id(self) -> str:
         """Who says so."""
-        return self._source.source_id
+        return self.source.source_id
 
     def zones(self) -> tuple[str, ...]:
         """List our names of the zones.
@@ -96,7 +96,7 @@ class NamedZones:
             As the source's.
         """
         refuse_unknown_zone(zone, self._names, self.source_id)
-        return replace(self._source.read(self._names[zone], window), grid_zone=zone)
+        return replace(self.source.read(self._names[zone], window), grid_zone=zone)
 
 
 def open_source(name: str, settings: SourceSettings | None, *, clock: Clock | None = None) -> CarbonSource:

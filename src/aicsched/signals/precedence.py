@@ -1,0 +1,74 @@
+"""The sources that settings declare as one, in their order, with what was known before behind each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aicsched.errors import ConfigError, did_you_mean
+from aicsched.signals.carbon.merge import MergedCarbon
+from aicsched.signals.declared import open_declared
+from aicsched.signals.live import LastKnownGood
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aicsched.config.signals import SignalSettings
+    from aicsched.domain.carbon import EmissionScope
+    from aicsched.signals.clock import Clock
+    from aicsched.signals.store import SignalStore
+
+__all__ = ["open_merged"]
+
+
+def open_merged(
+    settings: SignalSettings,
+    *,
+    store: SignalStore | None = None,
+    clock: Clock | None = None,
+    scopes: Mapping[str, EmissionScope | str] | None = None,
+    mixed_scopes: bool = False,
+) -> MergedCarbon:
+    """Open all sources of ``signals.order`` as one, by that precedence.
+
+    Parameters
+    ----------
+    settings : SignalSettings
+        With at least one source.
+    store : SignalStore, optional
+        Where each source's last known good values are kept; without it a source that is down says
+        nothing.
+    clock : Clock, optional
+        What tells the time.
+    scopes : mapping of str to EmissionScope or str, optional
+        By name of the source (``"file"``): which factors it uses, where it doesn't say itself.
+    mixed_scopes : bool
+        Life-cycle and direct factors may meet.
+
+    Returns
+    -------
+    MergedCarbon
+        A stale value of one source gives way to a fresh one of the next.
+
+    Raises
+    ------
+    ConfigError
+        No source is declared, one can't be opened, or they can't be merged.
+
+    Examples
+    --------
+    >>> from aicsched.config.signals import SignalSettings
+    >>> open_merged(SignalSettings(order=("sample",))).source_id
+    'merged:sample:v1:20260301'
+    """
+    sources = open_declared(settings, clock=clock)
+    for name in scopes or {}:
+        if name not in sources:
+            msg = f"'{name}' is no source of signals.order"
+            raise ConfigError(msg, hint=did_you_mean(name, sources), value=name)
+    told = {sources[name].source_id: scope for name, scope in (scopes or {}).items()}
+    held = (
+        sources.values()
+        if store is None
+        else [LastKnownGood(each, store, clock=clock) for each in sources.values()]
+    )
+    return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed_scopes)
