@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.prometheus_kit import Binaries, NoPrometheus, find_binaries
+from tests.debian_kit import NotToBeHad
+from tests.prometheus_kit import Binaries, find_binaries
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,5 +34,5 @@ def prometheus_binaries() -> Binaries:
     """Give a real Prometheus, or skip the test with the reason why there is none."""
     try:
         return find_binaries()
-    except NoPrometheus as reason:
+    except NotToBeHad as reason:
         pytest.skip(f"NOT TESTED against a real Prometheus: {reason}")

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.debian_kit import find_programs
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".cache" / "debian"
-_DOWNLOAD_S = 120
 _START_S = 60
 
 
@@ -41,43 +38,9 @@ class Binaries:
     promtool: Path
 
 
-class NoPrometheus(Exception):
-    """Why there is none here."""
-
-
 def find_binaries() -> Binaries:
-    """Find Prometheus, or fetch it; raises NoPrometheus with the reason."""
-    on_path = [shutil.which(name) for name in ("prometheus", "promtool")]
-    if all(on_path):
-        return Binaries(*(Path(str(path)) for path in on_path))
-    unpacked = CACHE / "prometheus"
-    if not (unpacked / "usr/bin/promtool").exists():
-        _fetch(unpacked)
-    return Binaries(unpacked / "usr/bin/prometheus", unpacked / "usr/bin/promtool")
-
-
-def _fetch(unpacked: Path) -> None:
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        msg = "no prometheus on the PATH, and no apt-get and dpkg to fetch Debian's with"
-        raise NoPrometheus(msg)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        try:
-            for command in (["apt-get", "download", "prometheus"], None):
-                subprocess.run(
-                    command or ["dpkg", "-x", *map(str, Path(folder).glob("*.deb")), "root"],
-                    cwd=folder,
-                    check=True,
-                    capture_output=True,
-                    timeout=_DOWNLOAD_S,
-                )
-        except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", b"") or b""
-            msg = f"no prometheus on the PATH, and Debian's can't be had ({error} {said.decode()[-200:]})"
-            raise NoPrometheus(msg) from error
-        # Another process may have been faster.
-        with contextlib.suppress(OSError):
-            (Path(folder) / "root").rename(unpacked)
+    """Find Prometheus, or fetch it; raises NotToBeHad with the reason."""
+    return Binaries(*find_programs("prometheus", "prometheus", "promtool"))
 
 
 @dataclass
