@@ -75,6 +75,21 @@ class StoreBesideDict(RuleBasedStateMachine):
             self.model.setdefault(place, {})[read_s] = told
         assert self.store.record(series, read_s) == 0
 
+    @rule(value=st.sampled_from([300.0, 310.5]), slot=st.integers(0, SLOTS - 1), read_s=TIMES)
+    def record_just_now(self, value: float, slot: int, read_s: int) -> None:
+        """What is read just now is newer than all that stands there, whatever the clock says."""
+        place = (SOURCES[0], ZONES[0], str(KINDS[0]), slot * HOUR_S)
+        series = CarbonSeries(
+            grid_zone=ZONES[0],
+            kind=KINDS[0],
+            source=SOURCES[0],
+            slots=SlotGrid(slot * HOUR_S, HOUR_S, 1),
+            values_g_per_kwh=[value],
+        )
+        self.store.record(series, read_s, follow=True)
+        known = self.model.setdefault(place, {})
+        known[max([read_s, *(time_s + 1 for time_s in known)])] = (value, int(Quality.ACTUAL))
+
     def contradicts(self, place: tuple[str, str, str, int], read_s: int, told: tuple[float, int]) -> bool:
         known = self.model.get(place, {})
         before = max((at_s for at_s in known if at_s <= read_s), default=None)
@@ -96,7 +111,7 @@ class StoreBesideDict(RuleBasedStateMachine):
     @rule(source=st.sampled_from(SOURCES), zone=st.sampled_from(ZONES), kind=st.sampled_from(KINDS))
     def tell(self, source: str, zone: str, kind: IntensityKind) -> None:
         window = SlotGrid(0, HOUR_S, 2 * SLOTS)
-        for at_s in range(-1, 14):
+        for at_s in range(-1, 40):
             wanted = np.full(len(window), np.nan)
             said = np.full(len(window), int(Quality.MISSING))
             for slot in range(len(window)):

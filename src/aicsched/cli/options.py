@@ -40,12 +40,13 @@ __all__ = [
 ]
 
 STORE_PREFIX: Final = "store:"
+LIVE_PREFIX: Final = "live:"
 Carbon = Annotated[
     list[str] | None,
     typer.Option(
         "--carbon",
         metavar="FILE…",
-        help="Carbon intensity, CSV or parquet, one or more; ZONE=FILE names the zone; or store:PATH.",
+        help="Carbon intensity: CSV or parquet files, ZONE=FILE to name the zone; or store:PATH; or live:",
     ),
 ]
 Column = Annotated[str | None, typer.Option("--column", help="Which column holds the intensity.")]
@@ -129,7 +130,7 @@ def open_carbon(
         msg = f"'{kind}' is no kind of intensity"
         raise InputError(msg, hint="use average or marginal", value=kind)
     chosen = None if kind is None else IntensityKind(kind)
-    if files and files[0].startswith(STORE_PREFIX):
+    if files and files[0].startswith((STORE_PREFIX, LIVE_PREFIX)):
         return _open_stored(files, chosen)
     if files:
         from aicsched.signals.carbon.file import FileCarbon
@@ -153,11 +154,16 @@ def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
     from aicsched.signals.store import SignalStore
 
     if len(files) > 1:
-        msg = "a store of signals can't be mixed with other carbon files"
+        msg = "signals can't be mixed with other carbon files"
         raise InputError(msg, hint="give the store alone", value=files)
-    path = files[0].removeprefix(STORE_PREFIX)
-    order = load_settings().signals.order
-    return StoredCarbon(SignalStore(path, read_only=True), order=order, kind=kind)
+    settings = load_settings().signals
+    prefix, _, path = files[0].partition(":")
+    if prefix == "store":
+        held = SignalStore(path or settings.store, read_only=True)
+        return StoredCarbon(held, order=settings.order, kind=kind)
+    from aicsched.signals.declared import open_signals
+
+    return open_signals(settings, SignalStore(path or settings.store))
 
 
 def open_fleet(path: Path | None) -> Fleet:

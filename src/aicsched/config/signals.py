@@ -114,6 +114,7 @@ class _Files(SourceSettings):
     column: str | None = None
     unit: str | None = None
     kind: str | None = None
+    scope: str | None = None
     time_zone: str | None = None
     lag_h: float = Field(default=0.0, ge=0)
 
@@ -157,6 +158,8 @@ class SignalSettings(BaseModel):
         Sources by precedence, the best first.
     retention_days : int
         Older slots are dropped from the store.
+    mixed_scopes : bool
+        Sources with factors over the life cycle and of burning only may step in for each other.
     sources : dict of str to SourceSettings
         Per source that is declared or has a token.
     """
@@ -166,6 +169,7 @@ class SignalSettings(BaseModel):
     store: Path = Path("signals.db")
     order: tuple[str, ...] = ()
     retention_days: int = Field(default=400, ge=1, le=36_500)
+    mixed_scopes: bool = False
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
@@ -180,6 +184,7 @@ class SignalSettings(BaseModel):
             "signals.store": str(self.store),
             "signals.order": list(self.order),
             "signals.retention_days": self.retention_days,
+            "signals.mixed_scopes": self.mixed_scopes,
         }
         for name, source in self.sources.items():
             for key in source.model_fields_set:

@@ -11,7 +11,7 @@ begun anew, and never gives a number.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,6 +128,10 @@ class SignalStore:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # whatever is left of it
+            self.close()
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
