@@ -307,6 +307,7 @@ def test_impossible_requests(bad: dict[str, float]) -> None:
     [
         {"risk_g": -1}, {"cpu_limit_share": 1.1}, {"embodied": "x"}, {"service_ms": 0}, {"g_per_usd": -1},
         {"max_g_per_kwh": 0}, {"max_slo_risk": 1.1}, {"latency_limit_ms": float("nan")},
+        {"memory_limit_share": 90}, {"stall_limit_share": 0},
     ],
 )  # fmt: skip
 def test_impossible_weights(bad: dict[str, Any]) -> None:

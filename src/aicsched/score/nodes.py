@@ -101,7 +101,13 @@ def node_columns(
     column = np.ascontiguousarray(table.T)
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
-    objectives = Objectives(weights.cpu_limit_share, weights.latency_limit_ms, weights.service_ms)
+    objectives = Objectives(
+        cpu_limit_share=weights.cpu_limit_share,
+        latency_limit_ms=weights.latency_limit_ms,
+        service_ms=weights.service_ms,
+        memory_limit_share=weights.memory_limit_share,
+        stall_limit_share=weights.stall_limit_share,
+    )
     risk = assess(telemetry, names, column[0], objectives, start_s=start_s, duration_s=duration_s)
     return NodeColumns(
         vcpus=column[0],

@@ -29,7 +29,13 @@ __all__ = ["SECTIONS", "Policy", "PolicyBook", "preset", "preset_names", "read_p
 SECTIONS: Final = MappingProxyType(
     {
         "rates": ("risk_g", "g_per_usd"),
-        "thresholds": ("cpu_limit_share", "latency_limit_ms", "service_ms"),
+        "thresholds": (
+            "cpu_limit_share",
+            "latency_limit_ms",
+            "service_ms",
+            "memory_limit_share",
+            "stall_limit_share",
+        ),
         "limits": ("regions", "max_g_per_kwh", "max_slo_risk"),
     }
 )

@@ -84,6 +84,10 @@ class ScoreWeights:
         p99 latency objective [ms] (the runbook's 100 ms).
     service_ms : float
         Mean time of one call on a free thread [ms], for the queueing model: an assumption.
+    memory_limit_share : float
+        Memory in use above which a node is under pressure.
+    stall_limit_share : float
+        Share of a slot in which tasks waited for memory (PSI) above which it is under pressure.
     embodied : str
         ``"sunk"``: hardware that stands already costs a decision nothing (SoCC'24,
         arXiv:2410.15087); ``"sci"``: the amortised share, for reports.
@@ -105,6 +109,8 @@ class ScoreWeights:
     cpu_limit_share: float = 0.8
     latency_limit_ms: float = 100.0
     service_ms: float = 10.0
+    memory_limit_share: float = 0.9
+    stall_limit_share: float = 0.1
     embodied: Literal["sunk", "sci"] = "sunk"
     regions: tuple[str, ...] = ()
     max_g_per_kwh: float = math.inf
@@ -117,6 +123,8 @@ class ScoreWeights:
             ("cpu_limit_share", 0 < self.cpu_limit_share <= 1, "a share in (0, 1], not per cent"),
             ("latency_limit_ms", 0 < self.latency_limit_ms < math.inf, "a positive number of milliseconds"),
             ("service_ms", 0 < self.service_ms < math.inf, "a positive number of milliseconds"),
+            ("memory_limit_share", 0 < self.memory_limit_share <= 1, "a share in (0, 1], not per cent"),
+            ("stall_limit_share", 0 < self.stall_limit_share <= 1, "a share in (0, 1], not per cent"),
             ("embodied", self.embodied in {"sunk", "sci"}, "'sunk' or 'sci'"),
             ("max_g_per_kwh", self.max_g_per_kwh > 0, "a positive intensity"),
             ("max_slo_risk", 0 <= self.max_slo_risk <= 1, "a probability in [0, 1]"),
