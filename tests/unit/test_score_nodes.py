@@ -229,7 +229,7 @@ def test_an_empty_fleet_of_nodes() -> None:
     load=st.lists(st.floats(0, 1), min_size=3, max_size=3),
     mode=st.sampled_from(["sunk", "sci"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_arrays_and_cards_agree_and_are_ordered(
     vcpus: float, hours: float, risk_g: float, load: list[float], mode: str
 ) -> None:
