@@ -29,8 +29,8 @@ from aicsched.forecast.live import forecast_live
 from aicsched.score.intensity import met_by_region
 from aicsched.signals import transport as transport_module
 from aicsched.signals import wire
-from aicsched.signals.declared import open_signals
 from aicsched.signals.live import LastKnownGood
+from aicsched.signals.precedence import open_merged
 from aicsched.signals.secrets import Secret
 from aicsched.signals.store import SignalStore
 from aicsched.signals.transport import Limits, Transport
@@ -435,7 +435,7 @@ def test_declared_sources_step_in_for_one_another(tmp_path: Path, monkeypatch: p
     settings = read_signals(table, {"ELECTRICITY_MAPS_TOKEN": SECRET, "EIA_KEY": SECRET})
     with day(tmp_path / "signals.db", 0, monkeypatch) as world:
         world.clock.sleep(HOUR_S)
-        merged = open_signals(settings, world.store, clock=world.clock)
+        merged = open_merged(settings, store=world.store, clock=world.clock)
         first, second = (world.network.upstreams[f"{name}.localhost.test"] for name in table["order"])
         now_s = int(world.clock.now_s()) // HOUR_S * HOUR_S
 

@@ -161,9 +161,9 @@ def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
     if prefix == "store":
         held = SignalStore(path or settings.store, read_only=True)
         return StoredCarbon(held, order=settings.order, kind=kind)
-    from aicsched.signals.declared import open_signals
+    from aicsched.signals.precedence import open_merged
 
-    return open_signals(settings, SignalStore(path or settings.store))
+    return open_merged(settings, store=SignalStore(path or settings.store))
 
 
 def open_fleet(path: Path | None) -> Fleet:

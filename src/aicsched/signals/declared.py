@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from aicsched.domain.carbon import IntensityKind
 from aicsched.errors import ConfigError, did_you_mean
 from aicsched.signals.base import refuse_unknown_zone
-from aicsched.signals.live import LastKnownGood
 from aicsched.signals.secrets import Secret
 from aicsched.slots import HOUR_S
 
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from aicsched.domain.carbon import CarbonSeries
     from aicsched.signals.base import CarbonSource
     from aicsched.signals.clock import Clock
-    from aicsched.signals.health import SignalHealth
-    from aicsched.signals.store import SignalStore
     from aicsched.slots import SlotGrid
 
-__all__ = ["OWN", "NamedZones", "open_declared", "open_signals", "open_source"]
+__all__ = ["OWN", "NamedZones", "open_declared", "open_source"]
 
 _CARBON: Final = "aicsched.signals.carbon"
 # As in the entry points of the project, without scanning those of everything that is installed.
@@ -197,60 +194,3 @@ def open_declared(settings: SignalSettings, *, clock: Clock | None = None) -> di
         hint = 'write order = ["eia"] below [signals] in aicsched.toml, or try --source sample'
         raise ConfigError(msg, hint=hint)
     return {name: open_source(name, settings.sources.get(name), clock=clock) for name in settings.order}
-
-
-def open_signals(
-    settings: SignalSettings,
-    store: SignalStore,
-    *,
-    clock: Clock | None = None,
-    health: SignalHealth | None = None,
-) -> CarbonSource:
-    """Open the declared sources as one: each beside the store, and the best that answers has the word.
-
-    Parameters
-    ----------
-    settings : SignalSettings
-        With at least one source.
-    store : SignalStore
-        What remembers.
-    clock : Clock, optional
-        What tells the time.
-    health : SignalHealth, optional
-        Counts reads and refusals.
-
-    Returns
-    -------
-    CarbonSource
-        By the precedence of ``signals.order``, slot by slot: see `MergedCarbon`.
-
-    Raises
-    ------
-    ConfigError
-        None is declared, one can't be opened, or average stands beside marginal, or life-cycle
-        beside direct factors.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from aicsched.config.signals import read_signals
-    >>> from aicsched.signals.store import SignalStore
-    >>> settings = read_signals({"order": ["sample"]}, {})
-    >>> with tempfile.TemporaryDirectory() as folder, SignalStore(Path(folder) / "signals.db") as store:
-    ...     source = open_signals(settings, store)
-    >>> source.source_id
-    'sample:v1:20260301'
-    """
-    from aicsched.signals.carbon.merge import MergedCarbon  # noqa: PLC0415 - for several sources only
-
-    opened = open_declared(settings, clock=clock)
-    lives = [LastKnownGood(source, store, clock=clock, health=health) for source in opened.values()]
-    if len(lives) == 1:
-        return lives[0]
-    said = {
-        live.source_id: getattr(settings.sources.get(name), "scope", None)
-        for name, live in zip(opened, lives, strict=True)
-    }
-    scopes = {name: scope for name, scope in said.items() if scope}
-    return MergedCarbon(lives, scopes=scopes, mixed_scopes=settings.mixed_scopes)

@@ -40,9 +40,9 @@ def open_merged(
     clock : Clock, optional
         What tells the time.
     scopes : mapping of str to EmissionScope or str, optional
-        By name of the source (``"file"``): which factors it uses, where it doesn't say itself.
+        By name of the source (``"file"``): which factors it uses, where neither it nor the settings say.
     mixed_scopes : bool
-        Life-cycle and direct factors may meet.
+        Life-cycle and direct factors may meet, as ``signals.mixed_scopes`` of the settings allows too.
 
     Returns
     -------
@@ -65,10 +65,12 @@ def open_merged(
         if name not in sources:
             msg = f"'{name}' is no source of signals.order"
             raise ConfigError(msg, hint=did_you_mean(name, sources), value=name)
-    told = {sources[name].source_id: scope for name, scope in (scopes or {}).items()}
+    own = {name: getattr(settings.sources.get(name), "scope", None) for name in sources}
+    said = {name: scope for name, scope in own.items() if scope} | dict(scopes or {})
+    told = {sources[name].source_id: scope for name, scope in said.items()}
     held = (
         sources.values()
         if store is None
         else [LastKnownGood(each, store, clock=clock) for each in sources.values()]
     )
-    return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed_scopes)
+    return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed_scopes or settings.mixed_scopes)
