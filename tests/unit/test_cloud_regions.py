@@ -11,6 +11,7 @@ import pytest
 from aicsched.data.cloud import CloudRegion, cloud_region, cloud_regions
 from aicsched.data.zones import grid_zone, grid_zones
 from aicsched.errors import InputError, UnknownZone
+from aicsched.signals.base import refuse_unknown_zone
 
 REGIONS = tuple(cloud_regions().values())
 # Coarse bounding boxes after Natural Earth (public domain), overseas parts left out where they are far:
@@ -215,3 +216,13 @@ def test_a_zone_answers_to_its_other_names() -> None:
         )
     with pytest.raises(UnknownZone, match=r"no 'PJN'; did you mean PJM"):
         grid_zone("PJN")
+
+
+def test_a_source_that_calls_a_zone_otherwise_is_told_apart_from_one_without_it() -> None:
+    with pytest.raises(UnknownZone, match="it is called PJM"):
+        refuse_unknown_zone("US-MIDA-PJM", ["DE", "PJM"], "files")
+    with pytest.raises(UnknownZone, match="it is a part of SE"):
+        refuse_unknown_zone("SE-SE3", ["DE", "SE"], "files")
+    for zone, known in (("SE-SE3", ["DE", "NL"]), ("DEE", ["DE"]), ("US-MIDA-PJM", ["US"])):
+        with pytest.raises(UnknownZone, match="did you mean"):
+            refuse_unknown_zone(zone, known, "files")

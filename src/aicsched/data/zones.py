@@ -15,9 +15,9 @@ from aicsched.data import load_table
 from aicsched.errors import UnknownZone, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["GridZone", "grid_zone", "grid_zones"]
+__all__ = ["GridZone", "grid_zone", "grid_zones", "zone_hint"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +112,38 @@ def grid_zone(name: str) -> GridZone:
         msg = f"the table of grid zones has no '{name}'"
         raise UnknownZone(msg, hint=did_you_mean(name.upper(), _by_name()), value=name)
     return grid_zones()[found]
+
+
+def zone_hint(zone: str, known: Iterable[str]) -> str:
+    """Say which of a source's zones is the one that was asked for under another name, or holds it.
+
+    Parameters
+    ----------
+    zone : str
+        Asked for.
+    known : iterable of str
+        Zones of the source.
+
+    Returns
+    -------
+    str
+        What to do; "" where the table doesn't help.
+
+    Examples
+    --------
+    >>> zone_hint("US-MIDA-PJM", ["DE", "PJM"])
+    'there it is called PJM: write that, or name a file US-MIDA-PJM=FILE'
+    >>> zone_hint("SE-SE3", ["DE", "SE"])
+    'it is a part of SE: write that, or name a file SE-SE3=FILE, if the whole will do'
+    """
+    asked = _by_name().get(zone.strip().upper())
+    if asked is None:
+        return ""
+    names = list(known)
+    for name in names:
+        if _by_name().get(name.upper()) == asked:
+            return f"there it is called {name}: write that, or name a file {zone}=FILE"
+    for name in names:
+        if _by_name().get(name.upper()) == grid_zones()[asked].parent:
+            return f"it is a part of {name}: write that, or name a file {zone}=FILE, if the whole will do"
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from aicsched.data.zones import zone_hint
 from aicsched.domain.carbon import EmissionScope
 from aicsched.errors import ConfigError, UnknownZone, did_you_mean
 
@@ -53,7 +54,7 @@ def refuse_unknown_zone(zone: str, known: Iterable[str], source: str) -> None:
     names = list(known)
     if zone not in names:
         msg = f"{source} knows no grid zone '{zone}'"
-        raise UnknownZone(msg, hint=did_you_mean(zone, names), value=zone)
+        raise UnknownZone(msg, hint=zone_hint(zone, names) or did_you_mean(zone, names), value=zone)
 
 
 def emission_scope(name: EmissionScope | str) -> EmissionScope:
