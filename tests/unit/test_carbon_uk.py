@@ -93,10 +93,12 @@ def test_hours_are_means_of_their_halves(server: Upstream) -> None:
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_a_region_has_forecasts_only(api: UkApi, server: Upstream, as_list: bool) -> None:
+def test_what_a_region_foresaw_of_the_past_is_an_estimate(
+    api: UkApi, server: Upstream, as_list: bool
+) -> None:
     api.as_list = as_list
     series = _source(server).read("GB-london", _around(2, 2))
-    assert set(np.asarray(series.quality).tolist()) == {Quality.FORECAST}
+    assert np.asarray(series.quality).tolist() == [Quality.ESTIMATED] * 2 + [Quality.FORECAST] * 2
     assert all(request.path.startswith("/regional/") for request in server.seen)
     assert all(request.path.endswith("/regionid/13") for request in server.seen)
 

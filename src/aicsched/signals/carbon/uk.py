@@ -1,8 +1,8 @@
 """Carbon intensity of Great Britain, from the Carbon Intensity API of the National Energy System Operator.
 
 Half-hours, for the whole of it with what was estimated afterwards (``actual``) and what is
-foreseen (``forecast``), for its 17 regions with forecasts only, also of the past. The API is open:
-no key. It is an average intensity of what is *used*: imports and the losses of lines are in
+foreseen (``forecast``); for its 17 regions forecasts alone, which of the past are estimates. The API
+is open: no key. It is an average intensity of what is *used*: imports and the losses of lines are in
 it. Its factors count what is burned, as CO2 alone: wind, sun, water and nuclear power are 0,
 biomass 120 g/kWh. So it is of the scope `EmissionScope.DIRECT`, and lower than any life-cycle series.
 
@@ -152,7 +152,7 @@ class UkCarbon:
         Returns
         -------
         CarbonSeries
-            Actual where the API has an actual value, else a forecast.
+            Actual where the API has an actual value, estimated in the past of regions, else a forecast.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class UkCarbon:
             # The half-hour that ends where the range begins comes along.
             parts.append(found.where((found.start_s >= begin_s) & (found.start_s < until_s)))
             flags += answer.flags()
-        return joined(parts) if parts else _points([], [], [], 0), flags
+        return joined(parts) if parts else Points.none(_STEP_S), flags
 
 
 def decode_uk(body: bytes, *, region: int | None, source: str, read_s: int) -> Points:
@@ -231,7 +231,7 @@ def decode_uk(body: bytes, *, region: int | None, source: str, read_s: int) -> P
     Returns
     -------
     Points
-        Actual where there is an actual value, else a forecast, else NaN.
+        Actual where there is an actual value, else a forecast (of a region's past an estimate), else NaN.
 
     Raises
     ------
@@ -256,26 +256,20 @@ def decode_uk(body: bytes, *, region: int | None, source: str, read_s: int) -> P
             msg = f"{source}: field `regionid` is not {region}, which was asked for"
             raise SignalInvalid(msg, hint=_CHANGED, value=region)
         rows = [row for each in found for row in each.data]
-    starts_s = [_start_s(row.start, row.end, source) for row in rows]
+    start_s = np.array([_start_s(row.start, row.end, source) for row in rows], dtype=np.int64)
+    forecast = np.array([row.intensity.forecast for row in rows], dtype=np.float64)
     actual = [row.intensity.actual if isinstance(row, _NationalRow) else None for row in rows]
-    forecast = [row.intensity.forecast for row in rows]
-    return _points(starts_s, actual, forecast, read_s)
-
-
-def _points(
-    starts_s: list[int], actual: list[float | None], forecast: list[float | None], read_s: int
-) -> Points:
-    known, foreseen = np.array(actual, dtype=np.float64), np.array(forecast, dtype=np.float64)
-    is_known = ~np.isnan(known)
-    values = np.where(is_known, known, foreseen)
-    quality = np.where(
-        is_known, Quality.ACTUAL, np.where(np.isnan(values), Quality.MISSING, Quality.FORECAST)
-    )
+    measured = np.array(actual, dtype=np.float64)
+    # A region's forecast is all that there will ever be of the past: an estimate of what it was.
+    is_over = start_s + _STEP_S <= read_s
+    quality = np.where(is_over & (region is not None), Quality.ESTIMATED, Quality.FORECAST)
+    quality = np.where(np.isnan(forecast), Quality.MISSING, quality)
+    quality = np.where(np.isnan(measured), quality, Quality.ACTUAL)
     return Points(
-        start_s=np.array(starts_s, dtype=np.int64),
-        values_g_per_kwh=values,
+        start_s=start_s,
+        values_g_per_kwh=np.where(np.isnan(measured), forecast, measured),
         quality=quality.astype(np.int8),
-        read_s=np.full(len(values), read_s, dtype=np.int64),
+        read_s=np.full(len(start_s), read_s, dtype=np.int64),
         lasts_s=_STEP_S,
     )
 
