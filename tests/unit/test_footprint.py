@@ -11,7 +11,7 @@ from aicsched.data import load_table
 from aicsched.domain.fleet import Node
 from aicsched.errors import InputError
 from aicsched.footprint.embodied import amortised_g, embodied_spread, hardware, server_embodied_kg
-from aicsched.footprint.power import families, family_power, node_power_w, power_w_per_vcpu
+from aicsched.footprint.power import families, family_power, load_shapes, power_band, power_w_per_vcpu
 from aicsched.footprint.sci import sci_g
 from aicsched.footprint.transfer import transfer_g, transfer_g_per_gb
 
@@ -49,26 +49,31 @@ def test_marginal_power_of_a_thread() -> None:
 
 
 def test_power_between_idle_and_full_follows_the_published_points() -> None:
-    """Teads' 0.12, 0.32, 0.75 and 1.02 of rated power, laid between this machine's idle and full load."""
-    expected = [50 + 200 * (point - 0.12) / 0.9 for point in (0.12, 0.32, 0.75, 1.02)]
-    assert node_power_w(NODE, [0, 0.1, 0.5, 1]).tolist() == pytest.approx(expected)
+    """Teads' 0.12, 0.32, 0.75 and 1.02 of rated power, laid between a machine's idle and full load."""
+    expected = [(point - 0.12) / 0.9 for point in (0.12, 0.32, 0.75, 1.02)]
+    published, line, root = load_shapes()
+    assert published.share_at([0, 0.1, 0.5, 1]).tolist() == pytest.approx(expected)
+    assert line.share_at([0, 0.1, 0.5, 1]).tolist() == pytest.approx([0, 0.1, 0.5, 1])
+    assert root.share_at([0, 0.1, 0.5, 1]).tolist() == pytest.approx([0, 0.1**0.5, 0.5**0.5, 1], abs=1e-4)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_power_rises_with_load_and_stays_between_idle_and_full(shares: list[float]) -> None:
-    power_w = node_power_w(NODE, sorted(shares))
-    assert bool((np.diff(power_w) >= 0).all())
-    assert bool(((power_w >= NODE.idle_w) & (power_w <= NODE.max_w)).all())
+    for shape in load_shapes():
+        power_share = shape.share_at(sorted(shares))
+        assert bool((np.diff(power_share) >= -1e-12).all())
+        assert bool(((power_share >= 0) & (power_share <= 1 + 1e-12)).all())
 
 
 def test_unknown_load_is_unknown_power() -> None:
-    assert np.isnan(node_power_w(NODE, [np.nan, 0.5])).tolist() == [True, False]
+    assert np.isnan(load_shapes()[0].share_at([np.nan, 0.5])).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("share", [-0.01, 1.01, 55.0])
-def test_a_load_outside_its_range_is_refused(share: float) -> None:
-    with pytest.raises(InputError, match=r"0\.\.1"):
-        node_power_w(NODE, [0.5, share])
+def test_bands_of_power_hold_their_medians() -> None:
+    for family in (*families(), "a CPU that nobody measured"):
+        band = power_band(family)
+        assert 0.5 < band.idle_low <= 1 <= band.idle_high < 2
+        assert 0.5 < band.range_low <= 1 <= band.range_high < 2
 
 
 def test_parts_of_a_server_agree_with_the_published_method() -> None:

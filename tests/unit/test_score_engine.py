@@ -317,6 +317,8 @@ def test_what_the_engine_refuses() -> None:
         engine.update(0, {hours: random_nodes(1, 0, region=[7]) for hours in SPANS})
     with pytest.raises(InputError, match="at least one of each"):
         ScoreEngine({})
+    with pytest.raises(InputError, match="policies of different thresholds"):
+        ScoreEngine({1.0: lone()}, (ScoreWeights(), ScoreWeights(cpu_limit_share=0.5)))
     with pytest.raises(InputError, match="give regions="):
         ScoreEngine({1.0: lone()}, (ScoreWeights(regions=("north",)),))
 

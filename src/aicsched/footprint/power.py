@@ -27,7 +27,6 @@ __all__ = [
     "families",
     "family_power",
     "load_shapes",
-    "node_power_w",
     "power_band",
     "power_w_per_vcpu",
 ]
@@ -291,44 +290,3 @@ def power_band(family: str) -> PowerBand:
     if family in known or family == UNKNOWN_FAMILY:
         return _band_of(family_power(family))
     return PowerBand(*np.median([_band_of(power) for power in known.values()], axis=0).tolist())
-
-
-def node_power_w(node: Node, cpu_share: ArrayLike) -> NDArray[np.float64]:
-    """Return what a machine draws at some load.
-
-    Parameters
-    ----------
-    node : Node
-        A machine.
-    cpu_share : array_like, any shape
-        CPU utilisation in [0, 1]; NaN, which is unknown, stays NaN.
-
-    Returns
-    -------
-    ndarray, same shape
-        Power [W], rising with load from ``idle_w`` to ``max_w``, steeper at low load.
-
-    Raises
-    ------
-    InputError
-        A share lies outside [0, 1].
-
-    References
-    ----------
-    Shape of the load curve: Teads, published in the Green Software Foundation's
-    Impact Framework; closer to measured servers than a straight line.
-
-    Examples
-    --------
-    >>> from aicsched.domain.fleet import Node
-    >>> node = Node(name="n", region="r", vcpus=64, memory_gib=256, cpu_family="amd-epyc-gen3",
-    ...             idle_w=100.0, max_w=300.0, embodied_kg=1200.0)
-    >>> node_power_w(node, [0.0, 0.5, 1.0]).round(1).tolist()
-    [100.0, 240.0, 300.0]
-    """
-    share = np.asarray(cpu_share, dtype=np.float64)
-    if bool(((share < 0) | (share > 1)).any()):
-        bad = float(share[(share < 0) | (share > 1)].flat[0])
-        msg = f"node '{node.name}': a utilisation of {bad:g} is not in 0..1"
-        raise InputError(msg, hint="give a share, not per cent", value=bad)
-    return node.idle_w + (node.max_w - node.idle_w) * load_shapes()[0].share_at(share)

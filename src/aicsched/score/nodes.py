@@ -15,7 +15,6 @@ from aicsched.score.limits import check_regions, policy_refusals
 from aicsched.score.money import MetPrices, met_prices
 from aicsched.score.request import Request, ScoreWeights
 from aicsched.score.risk.assess import assess
-from aicsched.score.slo_risk import Objectives
 from aicsched.score.utilisation import over_horizon
 from aicsched.units import SECONDS_PER_HOUR
 
@@ -101,14 +100,7 @@ def node_columns(
     column = np.ascontiguousarray(table.T)
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
-    objectives = Objectives(
-        cpu_limit_share=weights.cpu_limit_share,
-        latency_limit_ms=weights.latency_limit_ms,
-        service_ms=weights.service_ms,
-        memory_limit_share=weights.memory_limit_share,
-        stall_limit_share=weights.stall_limit_share,
-    )
-    risk = assess(telemetry, names, column[0], objectives, start_s=start_s, duration_s=duration_s)
+    risk = assess(telemetry, names, column[0], weights.objectives, start_s=start_s, duration_s=duration_s)
     return NodeColumns(
         vcpus=column[0],
         memory_gib=column[1],

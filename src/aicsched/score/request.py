@@ -8,6 +8,7 @@ from typing import Literal
 
 from aicsched.domain.score import ExchangeRates
 from aicsched.errors import ConfigError, InputError
+from aicsched.score.slo_risk import Objectives
 from aicsched.slots import HOUR_S
 
 __all__ = ["Request", "ScoreWeights"]
@@ -134,6 +135,17 @@ class ScoreWeights:
                 value = getattr(self, name)
                 msg = f"{name} is {value!r}, which is out of range"
                 raise ConfigError(msg, hint=f"give {hint}", value=value)
+
+    @property
+    def objectives(self) -> Objectives:
+        """The thresholds alone: what must not break."""
+        return Objectives(
+            cpu_limit_share=self.cpu_limit_share,
+            latency_limit_ms=self.latency_limit_ms,
+            service_ms=self.service_ms,
+            memory_limit_share=self.memory_limit_share,
+            stall_limit_share=self.stall_limit_share,
+        )
 
     @property
     def rates(self) -> ExchangeRates:

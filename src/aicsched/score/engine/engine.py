@@ -71,8 +71,8 @@ class ScoreEngine:
         By length [h]: the same nodes over each span; a pod takes the shortest that holds
         it, else the longest.
     policies : sequence of ScoreWeights, optional
-        Exchange rates and hard limits; a pod names one by its index. Their CPU and latency
-        limits stand in the nodes' risk curves already.
+        Exchange rates and hard limits; a pod names one by its index. Their thresholds are
+        one and the same: they stand in the nodes' risk curves already.
     regions : sequence of str, optional
         Names of the regions, in the order that the nodes' `region` counts in; needed
         where a policy limits them.
@@ -80,7 +80,8 @@ class ScoreEngine:
     Raises
     ------
     InputError
-        No span or policy, spans of different nodes, or a policy that limits regions without names.
+        No span or policy, spans of different nodes, policies of different thresholds, or one
+        that limits regions without names.
 
     Notes
     -----
@@ -108,6 +109,9 @@ class ScoreEngine:
             counts = {hours: len(nodes) for hours, nodes in spans.items()}
             msg = f"a score of {len(policies)} policies over nodes by span {counts}"
             raise InputError(msg, hint="give at least one of each, and the same nodes for all spans")
+        if len({policy.objectives for policy in policies}) > 1:
+            msg = "policies of different thresholds, which one set of risk curves can't tell apart"
+            raise InputError(msg, hint="make an engine for each set of thresholds")
         self.spans_h = tuple(sorted(spans))
         self.policies = tuple(policies)
         self.regions = tuple(regions)
