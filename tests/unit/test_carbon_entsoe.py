@@ -93,6 +93,15 @@ def test_a_zone_by_quarter_hours_is_read_by_quarter_hours(api: EntsoeApi, server
     assert (len(made.slots), made.missing) == (4, 0)
 
 
+def test_quarter_hours_are_asked_for_by_whole_hours(api: EntsoeApi, server: Upstream) -> None:
+    api.steps_s = dict.fromkeys(TYPES, 900)
+    window = SlotGrid(END_S - HOUR_S + 900, 900, 2)
+    made = _source(server).read("DE_LU", window)
+    assert (made.slots, made.missing) == (window, 0)
+    asked = server.seen[0].params
+    assert {asked["periodStart"][-2:], asked["periodEnd"][-2:]} == {"00"}
+
+
 @pytest.mark.parametrize(
     ("day", "hours"),
     [
@@ -220,6 +229,13 @@ def test_what_is_not_documented_is_refused_by_name(old: str, new: str, named: st
     count = -1 if "MarketDocument" in old and "/" not in old and "<" not in old else 1
     with pytest.raises(SignalInvalid, match=named):
         decode_entsoe(text.replace(old, new, count).encode(), area=AREA, source="entsoe")
+
+
+def test_line_breaks_and_indents_change_nothing() -> None:
+    wide = GOOD.replace(b"><", b">\r\n\t    <")
+    rows, same = (decode_entsoe(body, area=AREA, source="entsoe") for body in (wide, GOOD))
+    assert rows.power_mw.tolist() == same.power_mw.tolist()
+    assert rows.start_s.tolist() == same.start_s.tolist()
 
 
 def test_half_a_document_is_never_read_as_a_whole_one() -> None:

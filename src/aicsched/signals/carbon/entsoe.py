@@ -245,9 +245,9 @@ class EntsoeCarbon:
         )
 
     def _params(self, zone: str, first_s: int, last_s: int) -> dict[str, str | Secret]:
-        start, end = (
-            datetime.fromtimestamp(each, tz=UTC).strftime("%Y%m%d%H%M") for each in (first_s, last_s)
-        )
+        # Asked for by whole hours, whatever the zone's step is; what is too much is left out.
+        hours_s = (first_s // HOUR_S * HOUR_S, -(-last_s // HOUR_S) * HOUR_S)
+        start, end = (datetime.fromtimestamp(each, tz=UTC).strftime("%Y%m%d%H%M") for each in hours_s)
         return {
             "securityToken": self._token,
             "documentType": "A75",
