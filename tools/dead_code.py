@@ -21,11 +21,20 @@ CALLED_BY_OTHERS = [
     "handle_*",  # html.parser
     "log_message",  # http.server
     "settings_customise_sources",  # pydantic-settings
+    "teardown",  # hypothesis
     "pytest_*",
     "test_*",
     "Test*",
 ]
-DECORATORS = ["@app.*", "@pytest.fixture*", "@*.command*", "@*.callback*"]
+DECORATORS = [
+    "@app.*",
+    "@pytest.fixture*",
+    "@*.command*",
+    "@*.callback*",
+    "@field_validator",  # pydantic
+    "@invariant",  # hypothesis
+    "@rule",
+]
 
 
 def main() -> int:
