@@ -30,6 +30,7 @@ REGISTRY = {
     "simulate": "benchmarks.simulate",
     "online": "benchmarks.online",
     "score_speed": "benchmarks.score_speed",
+    "score_risk": "benchmarks.score_risk",
     "extender": "benchmarks.extender_latency",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
