@@ -65,6 +65,10 @@ def built(name: str) -> Path:
     return target
 
 
+class RefusedError(Exception):
+    """What the API said no to, with its status."""
+
+
 @dataclass(frozen=True)
 class ControlPlane:
     """A running API server.
@@ -94,8 +98,14 @@ class ControlPlane:
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         trusted = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(request, timeout=30, context=trusted) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=trusted) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # It is an open answer, too.
+            with error:
+                msg = f"{method} {path}: {error.code} {error.read().decode()}"
+            raise RefusedError(msg) from None
 
     def kubeconfig(self, token: str = ADMIN) -> Path:
         """Write a kubeconfig for the bearer of a token."""
@@ -186,7 +196,7 @@ def _wait(plane: ControlPlane, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < until and process.poll() is None:
         try:
             plane.call("GET", "/api/v1/namespaces/default")
-        except (OSError, urllib.error.URLError, ValueError) as error:
+        except (OSError, RefusedError, ValueError) as error:
             last = error
             time.sleep(0.3)
         else:
