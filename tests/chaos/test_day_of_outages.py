@@ -52,20 +52,9 @@ PAST_S = 6 * DAY_S
 # By the half-hour each time, by the quarter where more days are asked for.
 STEP_S = 900 if "OUTAGE_SEEDS" in os.environ else 1800
 HISTORY_S = 5 * DAY_S
-# How an upstream can be, and how often it is so.
-MOODS = {
-    "well": 30,
-    "down": 8,
-    "silent": 6,
-    "flaky": 8,
-    "500": 8,
-    "429": 6,
-    "nonsense": 8,
-    "401": 3,
-    "stale": 8,
-    "skewed": 8,
-    "ahead": 5,
-}
+# How an upstream can be: cards of a deck, so that a day holds each of them.
+MOODS = ("well", "well", "well", "down", "silent", "flaky", "500", "429", "nonsense", "401", "stale", "stale")
+MOODS = (*MOODS, "skewed", "skewed", "ahead")
 SKEWS_S = (-2 * HOUR_S, -200.0, -100.0, 100.0, 150.0, 3 * HOUR_S)
 NONSENSE = (
     b"",
@@ -107,6 +96,8 @@ class Network:
         self.clock = clock
         self.random = random.Random(seed)
         self.upstreams: dict[str, Upstream] = {}
+        self.deck: list[str] = []
+        self.dealt: set[str] = set()
         # The world's time: ours may be set wrong, an upstream's too.
         self.true_s: Callable[[], float] = lambda: START_S + clock.passed_s
 
@@ -125,14 +116,17 @@ class Network:
         for upstream in self.upstreams.values():
             if self.true_s() < upstream.mood.until_s:
                 continue
-            name = self.random.choices(list(MOODS), list(MOODS.values()))[0]
+            if not self.deck:
+                self.deck = self.random.sample(MOODS, len(MOODS))
+            name = self.deck.pop()
+            self.dealt.add(name)
             lasts_s = self.random.choice([600, 1800, HOUR_S, 3 * HOUR_S, 5 * HOUR_S, 10 * HOUR_S])
             upstream.mood = Mood(name, self.true_s() + lasts_s)
             if name == "stale":
                 upstream.mood.behind_s = self.random.choice([HOUR_S, 3 * HOUR_S, 7 * HOUR_S])
-            if name == "skewed":
+            elif name == "skewed":
                 upstream.mood.clock_off_s = self.random.choice(SKEWS_S)
-            if name == "ahead":  # its clock is right, and yet it gives measured values of slots to come
+            elif name == "ahead":  # its clock is right, and yet it gives measured values of slots to come
                 upstream.mood.behind_s = -2.0 * HOUR_S
 
     def exchange(self, call: wire.Call, *, within_s: float) -> wire.Reply | wire.Fault:
@@ -402,7 +396,8 @@ def test_a_day_of_outages_gives_no_wrong_number_and_flags_all(
         world.live_through(24)
         world.end()
         print(world.seen, {host: each.asked for host, each in world.network.upstreams.items()})
-        assert world.seen["stored"] > 0
+        assert world.network.dealt == set(MOODS)
+        assert all(world.seen.values()), world.seen
 
 
 def test_a_day_without_outages_is_fresh_throughout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
