@@ -12,9 +12,10 @@ from aicsched.domain.fleet import Fleet, Node, Region
 from aicsched.domain.forecast import Forecast
 from aicsched.domain.price import PriceItem, PriceSeries, PriceUnit, Purchase
 from aicsched.errors import InputError, UnitError
+from aicsched.score.engine import PodColumns, ScoreEngine
 from aicsched.score.explain import compare
 from aicsched.score.money import met_prices
-from aicsched.score.nodes import score_nodes
+from aicsched.score.nodes import node_columns, score_nodes
 from aicsched.score.regions import score_regions
 from aicsched.score.request import Request, ScoreWeights
 from aicsched.slots import SlotGrid
@@ -162,3 +163,38 @@ def test_hard_limits_refuse_with_their_reason() -> None:
     for score in (score_nodes, score_regions):
         with pytest.raises(InputError, match="did you mean own"):
             score(WORK, FLEET, FORECASTS, start_s=0, weights=ScoreWeights(regions=("onw",)))
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        ScoreWeights(g_per_usd=1000.0),
+        ScoreWeights(regions=("own", "rented")),
+        ScoreWeights(max_g_per_kwh=150.0),
+        ScoreWeights(max_slo_risk=0.1),
+        ScoreWeights(g_per_usd=1.0, max_slo_risk=0.9, regions=("dark", "own")),
+    ],
+)
+@pytest.mark.parametrize("vcpus", [1.0, 8.0, 40.0])
+def test_the_engine_refuses_what_the_cards_refuse(weights: ScoreWeights, vcpus: float) -> None:
+    work = Request(vcpus=vcpus, duration_s=2 * HOUR, memory_gib=16)
+    cards = score_nodes(work, FLEET, FORECASTS, start_s=0, weights=weights, prices=PRICES)
+    met = met_prices(PRICES, start_s=0, duration_s=work.duration_s)
+    columns = node_columns(
+        FLEET, FORECASTS, None, start_s=0, duration_s=work.duration_s, weights=weights, prices=met
+    )
+    regions = [region.name for region in FLEET.regions]
+    engine = ScoreEngine({2.0: columns}, (weights,), regions)
+    pods = PodColumns.of([work], regions)
+    totals = dict(zip((each.name for each in FLEET.nodes), engine.totals(pods)[0].tolist(), strict=True))
+    assert {card.candidate for card in cards if card.feasible} == {
+        name for name, total in totals.items() if math.isfinite(total)
+    }
+    for card in cards:
+        if card.feasible:
+            assert card.mid_g == totals[card.candidate]
+    best = engine.top(pods, 4)
+    able = [card.candidate for card in cards if card.feasible]
+    found = [FLEET.nodes[place].name for place in best.nodes[0].tolist() if place >= 0]
+    assert sorted(found) == sorted(able)
+    assert best.total_g[0, : len(able)].tolist() == [card.mid_g for card in cards if card.feasible]
