@@ -127,6 +127,12 @@ def test_overhead_is_added() -> None:
     assert pod_request({"spec": {"containers": [container("1")], "overhead": {"cpu": "250m"}}}).vcpus == 1.25
 
 
+def test_memory_counts_as_threads_do() -> None:
+    spec = {"containers": [container("1"), container("1")], "initContainers": [container("1")]}
+    assert pod_request({"spec": spec}).memory_gib == 2.0
+    assert pod_request({"spec": {"containers": [{"name": "c"}]}}).memory_gib == 0.0
+
+
 @pytest.mark.parametrize("cpu", ["x", "-1", "0", "1e999"])
 def test_a_request_that_is_none_counts_as_the_scheduler_counts_it(cpu: Any) -> None:
     assert pod_request({"spec": {"containers": [container(cpu)]}}).vcpus == DEFAULT_VCPUS

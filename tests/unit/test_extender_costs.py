@@ -50,6 +50,12 @@ def test_any_duration_has_a_finite_cost(snapshot: Snapshot, duration_s: float) -
     assert np.isfinite(snapshot.costs.cost_g(PodRequest(vcpus=1.0, duration_s=duration_s))).all()
 
 
+def test_memory_that_is_short_costs_more(snapshot: Snapshot) -> None:
+    little, much = (snapshot.costs.cost_g(PodRequest(vcpus=4.0, memory_gib=gib)) for gib in (1.0, 200.0))
+    assert (much >= little).all()
+    assert (much > little + 1.0).any()
+
+
 def test_one_more_hour_never_costs_less(snapshot: Snapshot) -> None:
     hours = [
         snapshot.costs.cost_g(PodRequest(vcpus=8.0, duration_s=span * 3600.0)).sum() for span in (1, 2, 4, 8)

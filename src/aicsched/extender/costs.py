@@ -53,7 +53,7 @@ class FleetCosts:
         Parameters
         ----------
         request : PodRequest
-            Its threads and expected duration; beyond the last span the last one's
+            Its threads, memory and expected duration; beyond the last span the last one's
             mean intensity is taken.
 
         Returns
@@ -64,7 +64,11 @@ class FleetCosts:
         return self._remembered(request)
 
     def _cost_g(self, request: PodRequest) -> NDArray[np.float64]:
-        pod = PodColumns(vcpus=np.array([request.vcpus]), duration_h=np.array([request.duration_s / HOUR_S]))
+        pod = PodColumns(
+            vcpus=np.array([request.vcpus]),
+            duration_h=np.array([request.duration_s / HOUR_S]),
+            memory_gib=np.array([request.memory_gib]),
+        )
         # Whether a pod fits is for the scheduler's own filters, which know what is free.
         total_g: NDArray[np.float64] = self.engine.totals(pod, refuse=False)[0]
         total_g.flags.writeable = False

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import UnitError
+from aicsched.extender.wire import PodSpec
 from aicsched.units import parse_duration_s, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aicsched.extender.wire import Container, Pod, PodSpec
+    from aicsched.extender.wire import Container, Pod
 
 __all__ = ["DEFAULT_DURATION_S", "DEFAULT_VCPUS", "DURATION_ANNOTATION", "PodRequest", "read_pod_request"]
 
@@ -19,6 +20,7 @@ DURATION_ANNOTATION: Final = "aicsched.io/expected-duration"
 DEFAULT_DURATION_S: Final = 3600.0
 # What kube-scheduler itself counts for a container without a CPU request (DefaultMilliCPURequest = 100).
 DEFAULT_VCPUS: Final = 0.1
+_BYTES_PER_GIB: Final = 2.0**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +33,17 @@ class PodRequest:
         Hardware threads it keeps busy, > 0.
     duration_s : float
         How long it is expected to run [s], > 0.
+    memory_gib : float
+        Memory it asks for [GiB]; 0 where it says nothing.
     """
 
     vcpus: float = DEFAULT_VCPUS
     duration_s: float = DEFAULT_DURATION_S
+    memory_gib: float = 0.0
 
 
 def read_pod_request(pod: Pod) -> PodRequest:
-    """Read a pod's effective CPU request and expected duration.
+    """Read a pod's effective requests and expected duration.
 
     Containers run together, so their requests add up; init containers run one after
     the other before them, so the largest counts where it is larger (sidecars, which
@@ -65,29 +70,33 @@ def read_pod_request(pod: Pod) -> PodRequest:
     >>> read_pod_request(Pod(spec=PodSpec(containers=[half, half]))).vcpus
     1.0
     """
-    vcpus = _effective_vcpus(pod.spec) if pod.spec is not None else 0.0
+    vcpus, memory = (
+        _effective(pod.spec, name) if pod.spec is not None else 0.0 for name in ("cpu", "memory")
+    )
     annotations = (pod.metadata.annotations if pod.metadata is not None else None) or {}
-    return PodRequest(vcpus=vcpus or DEFAULT_VCPUS, duration_s=_duration_s(annotations))
+    return PodRequest(
+        vcpus=vcpus or DEFAULT_VCPUS, duration_s=_duration_s(annotations), memory_gib=memory / _BYTES_PER_GIB
+    )
 
 
-def _effective_vcpus(spec: PodSpec) -> float:
-    running = sum(_cpu(container) for container in spec.containers or ())
+def _effective(spec: PodSpec, name: str) -> float:
+    running = sum(_asked(container, name) for container in spec.containers or ())
     highest, sidecars = 0.0, 0.0
     for container in spec.init_containers or ():
         if container.restart_policy == "Always":
-            sidecars += _cpu(container)
+            sidecars += _asked(container, name)
             highest = max(highest, sidecars)
         else:
-            highest = max(highest, sidecars + _cpu(container))
-    return max(running + sidecars, highest) + _quantity(spec.overhead)
+            highest = max(highest, sidecars + _asked(container, name))
+    return max(running + sidecars, highest) + _quantity(spec.overhead, name)
 
 
-def _cpu(container: Container) -> float:
-    return _quantity(container.resources.requests if container.resources is not None else None)
+def _asked(container: Container, name: str) -> float:
+    return _quantity(container.resources.requests if container.resources is not None else None, name)
 
 
-def _quantity(resources: Mapping[str, str | float] | None) -> float:
-    text = (resources or {}).get("cpu")
+def _quantity(resources: Mapping[str, str | float] | None, name: str) -> float:
+    text = (resources or {}).get(name)
     if text is None:
         return 0.0
     try:
