@@ -70,9 +70,8 @@ def read_pod_request(pod: Pod) -> PodRequest:
     >>> read_pod_request(Pod(spec=PodSpec(containers=[half, half]))).vcpus
     1.0
     """
-    vcpus, memory = (
-        _effective(pod.spec, name) if pod.spec is not None else 0.0 for name in ("cpu", "memory")
-    )
+    spec = pod.spec or PodSpec()
+    vcpus, memory = _effective(spec, "cpu"), _effective(spec, "memory")
     annotations = (pod.metadata.annotations if pod.metadata is not None else None) or {}
     return PodRequest(
         vcpus=vcpus or DEFAULT_VCPUS, duration_s=_duration_s(annotations), memory_gib=memory / _BYTES_PER_GIB
