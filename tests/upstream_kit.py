@@ -113,7 +113,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Upstream(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # closing waits for all answers under way, which end when `closing` is set
+    request_queue_size = 128
 
     def __init__(self, api: Callable[[Request], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -164,6 +165,10 @@ def hang_up(handler: Handler, reply: Reply) -> None:
 
 def slow_headers(handler: Handler, reply: Reply) -> None:
     handler.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Wait: more\r\n" * 50)
+
+
+def bad_headers(handler: Handler, reply: Reply) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nno header at all\r\n\r\n{}")
 
 
 def slow_body(handler: Handler, reply: Reply) -> None:

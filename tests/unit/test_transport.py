@@ -116,7 +116,7 @@ def test_each_misbehaviour_is_an_error_of_ours_in_time(server: kit.Upstream, way
     assert isinstance(found, AicschedError)
     assert re.search(words, str(found)), str(found)
     # On this virtual clock each try has the whole time; in earnest they share it.
-    assert took_s < tries * limits.total_s + 0.5
+    assert took_s < tries * limits.total_s + 3
     assert len(server.seen) == tries
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
     told = "".join(traceback.format_exception(found)) + repr(found) + repr(found.value)
@@ -128,7 +128,7 @@ def test_the_whole_call_keeps_its_time_on_a_real_clock(server: kit.Upstream) -> 
     server.behave = kit.silent
     found, took_s = ask(server, kit.QUICK, clock=SystemClock())
     assert type(found) is SourceUnavailable
-    assert took_s < kit.QUICK.total_s + 0.3
+    assert took_s < kit.QUICK.total_s + 3
 
 
 def test_a_cut_line_leaves_no_thread_behind(server: kit.Upstream) -> None:
@@ -277,7 +277,7 @@ def test_what_the_api_says_is_quoted_without_the_token(server: kit.Upstream) -> 
 
 def test_logs_hold_no_secret(server: kit.Upstream, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    server.behave = kit.after_failing(1, kit.status(503))
+    server.behave = kit.after_failing(1, kit.status(503), kit.bad_headers)
     header = basic_auth("u", Secret("pa ss/"))
     ask(
         server,
@@ -286,7 +286,7 @@ def test_logs_hold_no_secret(server: kit.Upstream, caplog: pytest.LogCaptureFixt
     )
     assert len(server.seen) == 2
     said = caplog.text + "".join(repr(record.__dict__) for record in caplog.records)
-    assert "urllib3" in said
+    assert {"urllib3.connectionpool", "urllib3.connection"} <= {record.name for record in caplog.records}
     for form in (TOKEN, "tok%2Fen", "pa ss/", header.reveal()[6:]):
         assert form not in said
 

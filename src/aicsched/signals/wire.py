@@ -57,7 +57,8 @@ class _MaskLogs(logging.Filter):
         return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_MaskLogs())
+for _name in ("connection", "connectionpool", "response", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_MaskLogs())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
