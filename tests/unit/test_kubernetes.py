@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aicsched.cli import main
 from aicsched.errors import ConfigError, InputError, SignalInvalid, SourceUnavailable, UnitError
 from aicsched.fleet.file import fleet_to_json, read_fleet
 from aicsched.fleet.kubernetes.cluster import Cluster
@@ -456,6 +458,11 @@ def test_no_secret_is_told(server: ApiServer, caplog: pytest.LogCaptureFixture) 
     assert "s3cret" not in caplog.text + str(caught.value) + told
 
 
+def test_a_label_that_names_no_family_tells_its_node() -> None:
+    with pytest.raises(InputError, match=r"node 'a': .*no CPU family 'm9'"):
+        Cluster.of([node("a", labels={FAMILY_LABEL: "m9"})]).fleet()
+
+
 # ------------------------------------------------------------------ which cluster
 
 
@@ -491,3 +498,63 @@ def test_a_cluster_that_is_none_is_told(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ConfigError, match=r"name a kubeconfig, or run within a cluster"):
         connect()
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def test_the_command_shows_a_cluster_and_writes_its_fleet(
+    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "config").write_text(KUBECONFIG.format(url=server.url))
+    lab = {"topology.kubernetes.io/region": "lab", "node.kubernetes.io/instance-type": None}
+    server.put("nodes", node("c", labels=lab, provider_id=""), node("d", capacity={"cpu": "x"}))
+    given = ("fleet", "show", "--kubernetes", "--kubeconfig", str(tmp_path / "config"))
+    code, _, err = run(capsys, *given)
+    assert code == 2
+    assert "on which grid region 'lab' is" in err
+    path = tmp_path / "fleet.json"
+    code, out, err = run(capsys, *given, "--grid-zone", "lab=PL", "--out", str(path))
+    assert code == 0, err
+    assert "CPU families: 2 × amd-epyc-gen3, 1 × unknown" in out
+    assert "1 × unknown, a band as wide as all families: neither" in out
+    assert "node 'd' is left out" in out
+    code, out, err = run(capsys, *given, "--grid-zone", "lab=PL", "--json")
+    told = json.loads(out)
+    assert [(row["region"], row["grid_zone"], row["nodes"]) for row in told["regions"]] == [
+        ("eu-central-1", "DE", 2),
+        ("lab", "PL", 1),
+    ]
+    assert run(capsys, "fleet", "show", "--fleet", str(path), "--json")[0] == 0
+    assert [each.name for each in read_fleet(path).nodes] == ["a", "b", "c"]
+    server.status["nodes"] = 403
+    code, _, err = run(capsys, *given)
+    assert code == 2
+    assert "grant get, list and watch on nodes" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--kubernetes", "--fleet", "x.json"), "choose one"),
+        (("--context", "lab"), "add --kubernetes"),
+        (("--kubernetes", "--kubeconfig", "none"), "no cluster to reach"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    code, _, err = run(capsys, "fleet", "show", *arguments)
+    assert code == 2
+    assert told in err
+
+
+def test_the_command_shows_the_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "fleet", "show")
+    assert code == 0
+    assert "no limit" in out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from aicsched.cli import main
 from aicsched.errors import ConfigError, SignalGap, SignalInvalid, SlotError, SourceUnavailable
 from aicsched.signals.prometheus.queries import QUERIES, read_queries
 from aicsched.signals.prometheus.read import ALWAYS, PrometheusTelemetry
 from aicsched.signals.prometheus.server import PrometheusServer
+from aicsched.signals.telemetry_file import read_telemetry
 from aicsched.signals.transport import Limits, Secret, Tls
 from aicsched.slots import SlotGrid, parse_time
 from tests import upstream_kit as kit
@@ -594,3 +598,100 @@ def test_what_can_be_no_setting_is_refused(tmp_path: Path) -> None:
         Tls(key_file=tmp_path / "key.pem")
     with pytest.raises(ConfigError, match=r"user or a password"):
         PrometheusTelemetry(PrometheusServer("https://me:pw@prometheus.example.org")).read(SLOTS)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and certificates of a server and a client that it signed."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("NOT TESTED over TLS: there is no openssl")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def make(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    make("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test")
+    for name in ("server", "client"):
+        make("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (folder / "extra").write_text("subjectAltName=IP:127.0.0.1\n")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extra")
+        make("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
+    return folder
+
+
+def test_both_ends_may_show_certificates(
+    prometheus_binaries: Binaries, certificates: Path, tmp_path: Path
+) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text(
+        f"tls_server_config:\n  cert_file: {certificates}/server.pem\n  key_file: {certificates}/server.key\n"
+        f"  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {certificates}/ca.pem\n"
+    )
+    (tmp_path / "tsdb").mkdir()
+    ca, cert, key = (certificates / name for name in ("ca.pem", "client.pem", "client.key"))
+    limits = Limits(tries=1)
+    with serving(prometheus_binaries, tmp_path / "tsdb", f"--web.config.file={web}") as address:
+        url = address.replace("http:", "https:")
+        secret = Secret("s3cret-token")
+        both = PrometheusServer(url, token=secret, tls=Tls(ca_file=ca, cert_file=cert, key_file=key))
+        assert abs(both.now_s() - time.time()) < 60
+        for tls in (Tls(ca_file=ca), Tls(cert_file=cert, key_file=key)):
+            with pytest.raises((SourceUnavailable, ConfigError)) as caught:
+                PrometheusServer(url, token=secret, tls=tls, limits=limits).now_s()
+            assert "s3cret" not in str(caught.value)
+
+
+# ------------------------------------------------------------------ the command
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["signals", "telemetry", *arguments])
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def test_the_command_writes_a_file_that_is_telemetry(
+    loaded: tuple[str, Truth], read: Telemetry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "telemetry.csv"
+    given = ("--prometheus", loaded[0], "--out", str(path), "--scrape", "2m")
+    given += ("--from", "2024-03-01T00:00Z", "--to", "2024-03-01T20:00Z")
+    code, out, err = run(capsys, *given, "--field", "all", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["nodes"], told["slots"]) == (6, 20)
+    assert set(told["known_share"]) == set(ALL)
+    again = read_telemetry(path)
+    assert again.nodes == NODES
+    for name in ALL:
+        np.testing.assert_allclose(getattr(again, name), getattr(read, name), rtol=1e-8)
+    (tmp_path / "token").write_text("s3cret-token\n")
+    given += ("--token-file", str(tmp_path / "token"), "--job", "node=node", "--field", "power_w")
+    code, out, err = run(capsys, *given)
+    assert code == 0, err
+    assert "6 nodes, 20 slots from 2024-03-01T00:00Z" in out
+    code, _, err = run(capsys, *given, "--match", "cluster=prod")
+    assert code != 0
+    assert "no cluster is 'prod'" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--match", "cluster"), "is no pair"),
+        (("--from", "2024-03-01T00:00Z"), "come together"),
+        (("--token-file", "none"), "can't be read"),
+        (("--ca-file", "none"), "no file 'none'"),
+        (("--step", "soon"), "is not a duration"),
+        (("--queries", "none.toml"), "can't be read as TOML"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(
+    capsys: pytest.CaptureFixture[str], more: tuple[str, ...], told: str
+) -> None:
+    code, _, err = run(capsys, "--prometheus", "http://127.0.0.1:9", "--out", "x.csv", *more)
+    assert code in (2, 3)
+    assert told in err

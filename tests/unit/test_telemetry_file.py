@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aicsched.domain.telemetry import OPTIONAL
+from aicsched.domain.telemetry import OPTIONAL, Telemetry
 from aicsched.errors import AicschedError, InputError, SignalInvalid, SlotError, UnitError
-from aicsched.signals.telemetry_file import read_telemetry
+from aicsched.signals.telemetry_file import read_telemetry, telemetry_to_csv
 from aicsched.slots import SlotGrid, parse_time
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def test_what_a_source_does_not_have_is_none_and_what_it_does_not_know_is_nan(tm
     assert all(np.isnan(getattr(full, name)[0, 1]) for name in OPTIONAL)
     bare = read_telemetry(file(tmp_path, "a,2021-01-01T00:00Z,0.1", head="node,time,cpu_share\n"))
     assert all(getattr(bare, name) is None for name in OPTIONAL)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    grid = SlotGrid(parse_time("2021-01-01T00:00Z"), 300, 3)
+    rng = np.random.default_rng(3)
+    arrays = {name: rng.random((2, 3)) for name in ("cpu_share", "network_mb", "memory_share", "power_w")}
+    arrays["power_w"][0, 1] = arrays["cpu_share"][1, 2] = np.nan
+    made = Telemetry(nodes=("a", 'b,"c'), slots=grid, source="test", **arrays)
+    (tmp_path / "t.csv").write_text(telemetry_to_csv(made))
+    got = read_telemetry(tmp_path / "t.csv")
+    assert (got.nodes, got.slots, got.restarts) == (made.nodes, grid, None)
+    for name, values in arrays.items():
+        np.testing.assert_allclose(getattr(got, name), values, rtol=1e-8)
 
 
 def test_parquet_is_the_same(tmp_path: Path) -> None:

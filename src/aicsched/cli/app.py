@@ -22,6 +22,7 @@ from aicsched.cli import (
     cloud_regions,
     config,
     demo,
+    fleet,
     forecast,
     ledger,
     place_nodes,
@@ -32,6 +33,7 @@ from aicsched.cli import (
     serve,
     signals,
     simulate,
+    telemetry,
 )
 from aicsched.errors import AicschedError, Infeasible
 
@@ -59,7 +61,9 @@ app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("simulate")(simulate.simulate)
 app.add_typer(score.app, name="score")
+signals.app.command("telemetry")(telemetry.telemetry)
 app.add_typer(signals.app, name="signals")
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +13,7 @@ import numpy as np
 from aicsched.domain.columns import epoch_seconds, numbers, read_columns, texts
 from aicsched.domain.schema import refuse_columns
 from aicsched.domain.signal_schemas import TELEMETRY
-from aicsched.domain.telemetry import OPTIONAL, Telemetry
+from aicsched.domain.telemetry import OPTIONAL, TOPS, Telemetry
 from aicsched.errors import InputError, SlotError
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_telemetry"]
+__all__ = ["read_telemetry", "telemetry_to_csv"]
 
 # A table may be this much emptier than the grid it is laid on before its times are taken for none.
 _CELLS_PER_ROW: Final = 20
@@ -79,6 +82,32 @@ def read_telemetry(path: str | Path) -> Telemetry:
         source=f"file:{file.name}",
         **more,
     )
+
+
+def telemetry_to_csv(telemetry: Telemetry) -> str:
+    """Write telemetry as CSV that `read_telemetry` reads back.
+
+    Parameters
+    ----------
+    telemetry : Telemetry
+        Of some nodes.
+
+    Returns
+    -------
+    str
+        A row a node and slot, values to nine digits; what is unknown is empty, and what the
+        source doesn't have is no column.
+    """
+    names = [name for name in TOPS if getattr(telemetry, name) is not None]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["node", "time", *names])
+    times = [format_time(float(start_s)) for start_s in telemetry.slots.starts_s()]
+    for index, node in enumerate(telemetry.nodes):
+        rows = np.stack([getattr(telemetry, name)[index] for name in names], axis=1)
+        for moment, row in zip(times, rows.tolist(), strict=True):
+            writer.writerow([node, moment, *("" if math.isnan(value) else f"{value:.9g}" for value in row)])
+    return text.getvalue()
 
 
 def _grid(time_s: NDArray[np.int64], name: str) -> tuple[SlotGrid, NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from aicsched.domain.fleet import Fleet, Node
 from aicsched.errors import AicschedError, InputError
 from aicsched.fleet.aggregate import region_from_nodes
 from aicsched.fleet.kubernetes.objects import Amount, budget_facts, node_facts, pod_facts
-from aicsched.fleet.kubernetes.power import power_of
+from aicsched.fleet.kubernetes.power import FAMILY_LABEL, power_of
 from aicsched.footprint.embodied import server_embodied_kg
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ class Cluster:
         Raises
         ------
         InputError
-            There is no node, or nobody tells on which grid a region is.
+            There is no node, nobody tells on which grid a region is, or a node's label names a CPU
+            family that there isn't.
         """
         if not self.nodes:
             msg = f"{self.source} shows no node"
@@ -220,7 +221,11 @@ class Cluster:
         )
 
     def _node(self, node: NodeFacts, region: str) -> Node:
-        power = power_of(node.labels, vcpus=node.capacity.vcpus, provider=node.provider)
+        try:
+            power = power_of(node.labels, vcpus=node.capacity.vcpus, provider=node.provider)
+        except InputError as error:
+            msg = f"node '{node.name}': {error.message} (its label {FAMILY_LABEL})"
+            raise InputError(msg, hint=error.hint, value=error.value) from error
         whole = server_embodied_kg(0.0)
         share = min(1.0, node.capacity.vcpus / _SERVER_THREADS) if node.provider else 1.0
         return Node(

@@ -10,7 +10,7 @@ samples for nothing: a machine watched for half an hour would seem half as busy 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aicsched.signals.prometheus.server import Series
     from aicsched.slots import SlotGrid
 
-__all__ = ["COVERED_SHARE", "Machines", "coverage_expr", "host_of", "laid", "pieces_of", "span"]
+__all__ = ["COVERED_SHARE", "Machines", "Row", "coverage_expr", "host_of", "laid", "pieces_of", "span"]
 
 # Less of a slot than this is not enough to speak of it.
 COVERED_SHARE: Final = 0.9
@@ -128,7 +128,22 @@ def host_of(instance: str) -> str:
     return instance.partition(":")[0] if instance.count(":") == 1 else instance
 
 
-def laid(series: Series, window: SlotGrid, source: str) -> NDArray[np.float64]:
+class Row(NamedTuple):
+    """One series on the slots of a chunk.
+
+    Parameters
+    ----------
+    metric : dict of str to str
+        Its labels.
+    values : ndarray, one for each slot
+        NaN where there is none.
+    """
+
+    metric: dict[str, str]
+    values: NDArray[np.float64]
+
+
+def laid(series: Series, window: SlotGrid, source: str) -> Row:
     """Lay the values of a series on the slots that they end.
 
     Parameters
@@ -142,8 +157,8 @@ def laid(series: Series, window: SlotGrid, source: str) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray, shape (len(window),)
-        NaN where there is none.
+    Row
+        A tenth of the size of what was sent.
 
     Raises
     ------
@@ -165,7 +180,7 @@ def laid(series: Series, window: SlotGrid, source: str) -> NDArray[np.float64]:
         msg = f"{source} sent a value for {when}, which was not asked for there"
         raise SignalInvalid(msg, hint="check what stands between it and Prometheus", value=when)
     made[slot.astype(np.int64)] = value
-    return made
+    return Row(series.metric, made)
 
 
 def key_of(labels: Mapping[str, str], by: Sequence[str]) -> Key:
@@ -207,22 +222,21 @@ class Machines:
     _addresses: dict[str, _Said] = field(default_factory=dict)
     _instances: dict[str, _Said] = field(default_factory=dict)
 
-    def add_addresses(self, found: Sequence[Series], source: str) -> None:
+    def add_addresses(self, found: Sequence[Row]) -> None:
         """Learn nodes by their addresses (labels ``internal_ip`` and ``node``)."""
-        for series in found:
-            address, name = series.metric.get("internal_ip"), series.metric.get("node")
+        for labels, share in found:
+            address, name = labels.get("internal_ip"), labels.get("node")
             if address and name:
                 said = self._addresses.setdefault(address, _Said(len(self.window)))
-                said.add(name, laid(series, self.window, source))
+                said.add(name, share)
 
-    def add_coverage(self, asked: Asked, found: Sequence[Series], source: str) -> None:
+    def add_coverage(self, asked: Asked, found: Sequence[Row]) -> None:
         """Learn how much was seen of machines, and what they call themselves (label ``nodename``)."""
-        for series in found:
-            share = laid(series, self.window, source)
+        for labels, share in found:
             enough = np.nan_to_num(share) >= COVERED_SHARE
-            key = (asked, key_of(series.metric, asked[1]))
+            key = (asked, key_of(labels, asked[1]))
             self._covered[key] = self._covered.get(key, np.zeros(len(self.window), np.bool_)) | enough
-            instance, name = series.metric.get("instance"), series.metric.get("nodename")
+            instance, name = labels.get("instance"), labels.get("nodename")
             if instance and name:
                 self._instances.setdefault(instance, _Said(len(self.window))).add(name, share)
 

@@ -9,7 +9,15 @@ import numpy as np
 from aicsched.domain.telemetry import OPTIONAL, TOPS, Telemetry
 from aicsched.errors import ConfigError, SignalGap, SignalInvalid, SlotError, did_you_mean
 from aicsched.observe import get_logger
-from aicsched.signals.prometheus.machines import COVERED_SHARE, Machines, coverage_expr, key_of, laid, span
+from aicsched.signals.prometheus.machines import (
+    COVERED_SHARE,
+    Machines,
+    Row,
+    coverage_expr,
+    key_of,
+    laid,
+    span,
+)
 from aicsched.signals.prometheus.queries import BY, EXPORTERS, QUERIES, fill, matchers
 from aicsched.signals.prometheus.server import MOST_POINTS, TooMuch
 from aicsched.slots import SlotGrid, format_time
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.signals.prometheus.queries import Query
-    from aicsched.signals.prometheus.server import PrometheusServer, Series
+    from aicsched.signals.prometheus.server import PrometheusServer
 
 __all__ = ["ALWAYS", "PrometheusTelemetry"]
 
@@ -175,33 +183,33 @@ class PrometheusTelemetry:
                         msg, hint=f"{did_you_mean(metric, known)} (or set the query)", value=metric
                     )
 
-    def _ask(self, template: str, part: SlotGrid, by: tuple[str, ...] = BY) -> list[Series]:
+    def _ask(self, template: str, part: SlotGrid, by: tuple[str, ...] = BY) -> list[Row]:
         here = {"slot": span(part.step_s), "by": ", ".join(by)}
-        return self._server.at_ends(fill(template, self._values | here), part)
+        series = self._server.at_ends(fill(template, self._values | here), part)
+        return [laid(each, part, self._server.source) for each in series]
 
     def _read_part(self, part: SlotGrid, wanted: Mapping[str, Query], found: _Found) -> int:
         """Read all arrays of one chunk; return how many series the largest answer held."""
-        source = self._server.source
         machines = Machines(part, before=found.addresses)
         most = 0
         for witness, by in dict.fromkeys((query.witness, query.by) for query in wanted.values()):
             expr = coverage_expr(witness, (*by, "nodename"), part.step_s, self._scrape_s)
-            series = self._ask(expr, part)
-            machines.add_coverage((witness, by), series, source)
-            most = max(most, len(series))
+            rows = self._ask(expr, part)
+            machines.add_coverage((witness, by), rows)
+            most = max(most, len(rows))
         addresses = coverage_expr(
             "kube_node_info{$kube}", ("node", "internal_ip"), part.step_s, self._scrape_s
         )
-        machines.add_addresses(self._ask(addresses, part), source)
+        machines.add_addresses(self._ask(addresses, part))
         found.addresses = machines.last_addresses()
         # Laid when all of the chunk is there: one that is too large is asked for again, in parts.
         answers = {name: self._ask(query.expr, part, query.by) for name, query in wanted.items()}
         for name, answer in answers.items():
             query = wanted[name]
             most = max(most, len(answer))
-            for series in answer:
-                seen = machines.covered((query.witness, query.by), series.metric)
-                found.add(name, part, series, machines.names(series.metric), seen)
+            for row in answer:
+                seen = machines.covered((query.witness, query.by), row.metric)
+                found.add(name, part, row, machines.names(row.metric), seen)
         return most
 
     def _refuse_empty(self, wanted: Mapping[str, Query], found: _Found, window: SlotGrid) -> None:
@@ -241,9 +249,9 @@ class _Found:
         return bool(self._rows.get(name))
 
     def add(
-        self, name: str, part: SlotGrid, series: Series, nodes: NDArray[np.object_], seen: NDArray[np.bool_]
+        self, name: str, part: SlotGrid, found: Row, nodes: NDArray[np.object_], seen: NDArray[np.bool_]
     ) -> None:
-        values = laid(series, part, self._source)
+        values = found.values
         if TOPS[name] == 1.0:
             values = np.where((values > 1.0) & (values <= 1.0 + _OVER_SHARE), 1.0, values)
         told = ~np.isnan(values)
@@ -259,12 +267,12 @@ class _Found:
             row = rows.setdefault(node, np.full(len(self._window), np.nan))[start : start + len(part)]
             twice = mine & ~np.isnan(row)
             if twice.any():
-                self._refuse_twice(name, node, part, int(np.argmax(twice)), series)
+                self._refuse_twice(name, node, part, int(np.argmax(twice)), found)
             row[mine] = values[mine]
 
-    def _refuse_twice(self, name: str, node: str, part: SlotGrid, slot: int, series: Series) -> None:
+    def _refuse_twice(self, name: str, node: str, part: SlotGrid, slot: int, found: Row) -> None:
         when = format_time(part.start_s + slot * part.step_s)
-        labels = ", ".join(f"{label}={value}" for label, value in key_of(series.metric, BY))
+        labels = ", ".join(f"{label}={value}" for label, value in key_of(found.metric, BY))
         msg = f"{self._source}: two series say {name} of node '{node}' at {when}, one of them {labels}"
         raise SignalInvalid(msg, hint="choose one by a label to match, or by the exporter's job", value=node)
 
