@@ -36,9 +36,8 @@ __all__ = [
 
 # A node's hourly mean is never known better than this: keeps a flat history from claiming certainty.
 LEAST_SD_SHARE: Final = 0.01
-# Squared coefficients of variation of the gaps between calls (Poisson) and of service times: assumptions.
+# Squared coefficient of variation of the gaps between calls (Poisson): an assumption.
 ARRIVAL_SCV: Final = 1.0
-SERVICE_SCV: Final = 2.0
 # The latency objective is about the p99: this share of the calls may be slower.
 SLOW_SHARE: Final = 0.01
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
@@ -60,6 +59,9 @@ class Objectives(NamedTuple):
         100 MiB free by default, and page caches are squeezed long before.
     stall_limit_share : float
         Share of a slot in which tasks waited for memory (PSI) above which it is under pressure.
+    service_scv : float
+        Squared coefficient of variation of service times, > 0: 1 is exponential, more is
+        heavy. The default is an assumption.
     """
 
     cpu_limit_share: float = 0.8
@@ -67,6 +69,7 @@ class Objectives(NamedTuple):
     service_ms: float = 10.0
     memory_limit_share: float = 0.9
     stall_limit_share: float = 0.1
+    service_scv: float = 2.0
 
 
 def beta_tail(mean_share: object, sd_share: object, limit_share: object) -> NDArray[np.float64]:
@@ -180,12 +183,12 @@ def latency_tail(servers: int, load_share: float, objectives: Objectives) -> flo
 
     if load_share >= 1:
         return 1.0
-    shape, scale = 1 / SERVICE_SCV, objectives.service_ms * SERVICE_SCV
+    shape, scale = 1 / objectives.service_scv, objectives.service_ms * objectives.service_scv
     limit = objectives.latency_limit_ms
     slow_alone = float(gammaincc(shape, limit / scale))
     within = float(gammainc(shape, limit / scale))
     service_ms = scale * gammaincinv(shape, within * (0.5 + 0.5 * _NODES))
-    variation = ARRIVAL_SCV + SERVICE_SCV
+    variation = ARRIVAL_SCV + objectives.service_scv
     mean_wait_ms = objectives.service_ms * variation / (2 * servers * (1 - load_share))
     waits = np.exp(-np.maximum(limit - service_ms, 0.0) / mean_wait_ms)
     return slow_alone + erlang_c(servers, load_share) * within * 0.5 * float(_WEIGHTS @ waits)

@@ -29,13 +29,15 @@ _LOADS: Final = frozen_array(1 - np.geomspace(1.0, 0.005, 48))
 
 
 @lru_cache(maxsize=512)
-def p99_in_services(servers: int) -> Array:
+def p99_in_services(servers: int, service_scv: float = Objectives().service_scv) -> Array:
     """Return the p99 of latency over a grid of utilisations, in mean service times.
 
     Parameters
     ----------
     servers : int
         Hardware threads, >= 1.
+    service_scv : float
+        Squared coefficient of variation of service times.
 
     Returns
     -------
@@ -49,10 +51,11 @@ def p99_in_services(servers: int) -> Array:
     True
     """
     low, high = np.zeros(len(_LOADS)), np.full(len(_LOADS), 4000.0)
+    unit = Objectives(service_ms=1.0, service_scv=service_scv)
     for _ in range(40):
         middle = 0.5 * (low + high)
         tails = [
-            latency_tail(servers, load, Objectives(latency_limit_ms=limit, service_ms=1.0))
+            latency_tail(servers, load, unit._replace(latency_limit_ms=limit))
             for load, limit in zip(_LOADS.tolist(), middle.tolist(), strict=True)
         ]
         slow = np.array(tails) > SLOW_SHARE
@@ -60,7 +63,9 @@ def p99_in_services(servers: int) -> Array:
     return frozen_array(np.maximum.accumulate(high))
 
 
-def service_times_ms(latency_p99_ms: Array, cpu_share: Array, vcpus: Array) -> Array:
+def service_times_ms(
+    latency_p99_ms: Array, cpu_share: Array, vcpus: Array, service_scv: float = Objectives().service_scv
+) -> Array:
     """Return the mean service time that measured latency tells, per node.
 
     Parameters
@@ -69,6 +74,8 @@ def service_times_ms(latency_p99_ms: Array, cpu_share: Array, vcpus: Array) -> A
         Measured in the same slots; NaN is unknown.
     vcpus : ndarray, shape (n,)
         Hardware threads.
+    service_scv : float
+        Squared coefficient of variation of service times.
 
     Returns
     -------
@@ -81,7 +88,7 @@ def service_times_ms(latency_p99_ms: Array, cpu_share: Array, vcpus: Array) -> A
     for size in np.unique(sizes).tolist():
         for row in np.flatnonzero((sizes == size) & (telling.sum(axis=1) >= LEAST_SLOTS)).tolist():
             known = telling[row]
-            expected = np.interp(cpu_share[row, known], _LOADS, p99_in_services(size))
+            expected = np.interp(cpu_share[row, known], _LOADS, p99_in_services(size, service_scv))
             made[row] = np.median(latency_p99_ms[row, known] / expected)
     return made
 
@@ -110,11 +117,11 @@ def learned_limits(
     made = limit_shares(vcpus, objectives)
     if latency_p99_ms is None:
         return made
-    services = service_times_ms(latency_p99_ms, cpu_share, vcpus)
+    services = service_times_ms(latency_p99_ms, cpu_share, vcpus, objectives.service_scv)
     sizes = _sizes(vcpus)
     for row in np.flatnonzero(~np.isnan(services)).tolist():
         limit = objectives.latency_limit_ms / services[row]
-        p99 = p99_in_services(int(sizes[row]))
+        p99 = p99_in_services(int(sizes[row]), objectives.service_scv)
         # Where even an idle node is too slow, no load is low enough.
         share = 0.0 if limit < p99[0] else float(np.interp(limit, p99, _LOADS))
         made[row] = min(share, objectives.cpu_limit_share)
