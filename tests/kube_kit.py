@@ -122,6 +122,8 @@ class ApiServer(ThreadingHTTPServer):
         self.garbage: dict[str, bytes] = {}
         self.silent: set[str] = set()
         self.cuts = 0
+        # So many pages after the first are too old by the time they are asked for.
+        self.expire_pages = 0
         self.seen: list[tuple[str, dict[str, str]]] = []
 
     @property
@@ -218,6 +220,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _list(self, path: str, asked: dict[str, str]) -> None:
         kind, name, api = KINDS[path]
+        if "continue" in asked and self.server.expire_pages:
+            self.server.expire_pages -= 1
+            self._status(410)
+            return
         with self.server.changed:
             store = self.server.stores[kind]
             items = [store.objects[key] for key in sorted(store.objects)] + store.doubles

@@ -49,7 +49,8 @@ class History:
 
     def add(self, name: str, labels: Mapping[str, str], time_s: ArrayLike, values: ArrayLike) -> None:
         """Add one series; NaN is no sample."""
-        braced = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        escaped = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+        braced = ",".join(f'{key}="{value.translate(escaped)}"' for key, value in labels.items())
         times, numbers = np.asarray(time_s), np.broadcast_to(np.asarray(values, float), np.shape(time_s))
         self.lines.setdefault(name, []).extend(
             f"{name}{{{braced}}} {number!r} {moment}"

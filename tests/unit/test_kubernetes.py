@@ -405,6 +405,32 @@ def test_a_silent_server_is_left_in_time(server: ApiServer) -> None:
         watch.wait(0.5)
 
 
+def test_a_list_that_does_not_come_in_time_is_told(server: ApiServer) -> None:
+    server.silent = {"pods"}
+    limits = WatchLimits(read_s=5)
+    with (
+        watching(server, limits) as watch,
+        pytest.raises(SourceUnavailable, match=r"has not listed its pods"),
+    ):
+        watch.wait(0.3)
+
+
+def test_a_list_that_expires_between_pages_is_begun_again(server: ApiServer) -> None:
+    server.put("nodes", *(node(f"n{index:02}") for index in range(15)))
+    server.expire_pages = 1
+    with watching(server, WatchLimits(page=10, read_s=1, first_wait_s=0.05)) as watch:
+        watch.wait(10)
+        assert len(watch.cluster().nodes) == 17
+    assert [
+        asked.get("continue") for kind, asked in server.seen if kind == "nodes" and "watch" not in asked
+    ] == [
+        None,
+        "10",
+        None,
+        "10",
+    ]
+
+
 def test_no_server_is_told_and_not_hammered() -> None:
     watch = ClusterWatch(api_client("http://127.0.0.1:9"), limits=QUICK, source="test")
     with watch, pytest.raises(SourceUnavailable, match=r"can't be reached"):

@@ -420,6 +420,9 @@ def test_promql_that_is_wrong_is_told_by_the_server(loaded: tuple[str, Truth], t
     (tmp_path / "q.toml").write_text("[power_w]\nexpr = 'up{$nodes}'\nmetrics = ['node_uname_info']")
     with pytest.raises(ConfigError, match=r"asks for .nodes; did you mean node"):
         reader(loaded[0], queries=read_queries(tmp_path / "q.toml")).read(SLOTS, ["power_w"])
+    (tmp_path / "q.toml").write_text("[power_w]\nexpr = 'up[5$]'\nmetrics = ['node_uname_info']")
+    with pytest.raises(ConfigError, match=r"has a . that names nothing; write"):
+        reader(loaded[0], queries=read_queries(tmp_path / "q.toml")).read(SLOTS, ["power_w"])
     with pytest.raises(ConfigError, match=r"no query for 'watts'"):
         reader(loaded[0]).read(SLOTS, ["watts"])
 
@@ -447,6 +450,31 @@ def test_a_server_that_can_hold_little_is_asked_for_little(
         pytest.raises(SignalInvalid, match=r"too many samples"),
     ):
         reader(address).read(SLOTS)
+
+
+ODD = 'we"ird \\ {x="y"} # \n\t\x7f\u200b\U0001f600 é$slot'
+
+
+def test_labels_may_hold_anything(prometheus_binaries: Binaries, tmp_path: Path) -> None:
+    history = History()
+    times = np.arange(SLOTS.start_s, SLOTS.start_s + 6 * HOUR + 1, SCRAPE_S)
+    for job, instance, busy in ((ODD, "[fd00::1]:9100", 0.25), (ODD[:-1], "[fd00::1]:9100", 0.75)):
+        own = {"instance": instance, "job": job, "device": "eth0"}
+        for mode, rate in (("idle", 1 - busy), ("user", busy)):
+            history.add("node_cpu_seconds_total", own | {"mode": mode}, times, rate * times)
+        for metric in {metric for name in ALWAYS for metric in QUERIES[name].metrics} - {
+            "node_cpu_seconds_total"
+        }:
+            history.add(metric, own, times, times)
+        history.add("node_uname_info", own, times, 1)
+    window = SlotGrid(SLOTS.start_s, HOUR, 6)
+    with serving(prometheus_binaries, history.write(prometheus_binaries, tmp_path)) as address:
+        for got in (
+            reader(address, match={"job": ODD}).read(window),
+            reader(address, jobs={"node": ODD}).read(window),
+        ):
+            assert got.nodes == ("fd00::1",)
+            np.testing.assert_allclose(got.cpu_share, 0.25, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
