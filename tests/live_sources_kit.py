@@ -167,7 +167,7 @@ class WattTimeApi:
         }
         issued_s = int(self.time_s()) // 300 * 300
         if route == "forecast":
-            ahead = range(issued_s, issued_s + 72 * HOUR_S, 300)
+            ahead = range(issued_s, issued_s + int(asked.get("horizon_hours", "24")) * HOUR_S + 300, 300)
             points = [{"point_time": iso(at_s), "value": moer_pounds(at_s)} for at_s in ahead]
             more = {"generated_at": iso(issued_s), "generated_at_period_seconds": 300}
             return json_reply({"data": points, "meta": meta | more})

@@ -66,6 +66,15 @@ def test_each_part_of_a_window_has_its_route(
     assert series.values_g_per_kwh.tolist() == [wave(start_s) for start_s in window.starts_s().tolist()]
 
 
+@pytest.mark.parametrize(("hours", "horizon"), [(1, "24"), (24, "24"), (25, "48"), (72, "72"), (100, "72")])
+def test_no_longer_a_forecast_is_asked_for_than_needed(
+    server: kit.Upstream, hours: int, horizon: str
+) -> None:
+    series = source(server).read("DE", SlotGrid(HOUR_NOW_S + HOUR_S, HOUR_S, hours - 1 or 1))
+    assert server.seen[-1].params["horizonHours"] == horizon
+    assert series.missing == max(hours - 72, 0)
+
+
 def test_without_a_window_it_is_the_last_day(server: kit.Upstream) -> None:
     series = source(server).read("DE")
     assert series.slots == SlotGrid(HOUR_NOW_S - 23 * HOUR_S, HOUR_S, 24)

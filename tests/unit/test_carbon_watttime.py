@@ -83,6 +83,15 @@ def test_each_part_of_a_window_has_its_route(
     assert routes(server) == {"login": 1, **asked}
 
 
+@pytest.mark.parametrize(("hours", "horizon"), [(2, "2"), (30, "30"), (72, "72"), (80, "72")])
+def test_the_whole_window_is_foreseen(
+    source: WattTimeCarbon, server: kit.Upstream, hours: int, horizon: str
+) -> None:
+    series = source.read(ZONE, SlotGrid(HOUR_NOW_S + HOUR_S, HOUR_S, hours - 1))
+    assert server.seen[-1].params["horizon_hours"] == horizon
+    assert series.missing == max(hours - 72, 0)
+
+
 def test_an_empty_window_asks_nobody(source: WattTimeCarbon, server: kit.Upstream) -> None:
     assert len(source.read(ZONE, SlotGrid(HOUR_NOW_S, HOUR_S, 0)).slots) == 0
     assert server.seen == []

@@ -39,8 +39,8 @@ _HISTORY_S: Final = 24 * HOUR_S
 # `past-range` gives ten days of hours at most; of finer steps a day is within any of its limits.
 _STEPS: Final = {"hourly": HOUR_S, "15_minutes": 900, "5_minutes": 300}
 _MOST_S: Final = {"hourly": 10 * 86_400, "15_minutes": 86_400, "5_minutes": 86_400}
-# The longest horizon that the forecast offers.
-_HORIZON_H: Final = 72
+# Horizons of the forecast; a shorter one may be all that a subscription covers.
+_HORIZONS_H: Final = (24, 48, 72)
 _FAR_S: Final = 2 * 86_400
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -207,7 +207,7 @@ class ElectricityMapsCarbon:
             points, flags = self._past(zone, window, now_s)
             # What has begun by now is the past's to tell.
             if window.end_s > now_s // self._step_s * self._step_s + self._step_s:
-                ahead, more = self._forecast(zone)
+                ahead, more = self._forecast(zone, window.end_s - now_s)
                 points, flags = points.and_after(ahead), flags + more
         return slotted(
             points,
@@ -243,8 +243,9 @@ class ElectricityMapsCarbon:
         found = decode_json(answer.body, _History, source=self.source_id)
         return self._points(self._checked(found.zone, found.history, zone), answer.received_s), answer.flags()
 
-    def _forecast(self, zone: str) -> tuple[Points, tuple[str, ...]]:
-        answer = self._asked_of(zone, "forecast", {"horizonHours": str(_HORIZON_H)})
+    def _forecast(self, zone: str, ahead_s: float) -> tuple[Points, tuple[str, ...]]:
+        horizon_h = next((each for each in _HORIZONS_H if each * HOUR_S >= ahead_s), _HORIZONS_H[-1])
+        answer = self._asked_of(zone, "forecast", {"horizonHours": str(horizon_h)})
         found = decode_json(answer.body, _Forecast, source=self.source_id)
         self._refuse_other(found.zone, zone, found.emission_factor_type, found.temporal_granularity)
         return Points(

@@ -43,6 +43,8 @@ _SIGNAL: Final = "co2_moer"
 _UNITS: Final = {"lbs_co2_per_mwh": "lb/MWh"}
 # `historical` gives 32 days at most; a little less leaves room for either reading of its end.
 _MOST_S: Final = 30 * 86_400
+# Of the forecast; where nothing is asked for it gives 24.
+_MOST_HORIZON_H: Final = 72
 _LAST_DAY_S: Final = 24 * HOUR_S
 # A token lasts half an hour; one that is about to end isn't sent any more.
 _TOKEN_S: Final = 25 * 60
@@ -219,7 +221,8 @@ class WattTimeCarbon:
             flags += answer.flags()
         points = joined(parts) if parts else None
         if len(window) and window.end_s > now_s:
-            answer = self._asked_of(zone, "forecast", {})
+            horizon_h = min(math.ceil((window.end_s - now_s) / HOUR_S), _MOST_HORIZON_H)
+            answer = self._asked_of(zone, "forecast", {"horizon_hours": str(horizon_h)})
             ahead = self._points(answer, zone, Quality.FORECAST)
             points = ahead if points is None else points.and_after(ahead)
             flags += answer.flags()
