@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "balance", "climb", "polish", "prices_of_sample"]
 
 Answer = tuple[float, "NDArray[np.float64]", "Choice | None"]
-# Jobs in a sample, and steps on it.
+# A quarter of the jobs, at most so many, tells the prices of all; of fewer than 5,000 not well enough.
 _SAMPLE: Final = 8000
+_JOBS_A_DRAW: Final = 4
+_FEWEST_SAMPLED: Final = 5000
 _SAMPLE_STEPS: Final = 40
 # Stiffness of capacity, first and last; from prices that are nearly right, softer.
 _SOFTNESS: Final = (3.0, 0.1)
@@ -224,9 +226,11 @@ def prices_of_sample(ground: Ground, seed: int) -> NDArray[np.float64]:
     Returns
     -------
     ndarray, shape (K, R, T)
-        Prices [g], 0 where the problem is hardly larger than the sample.
+        Prices [g], 0 where the jobs are few.
     """
     prices_g = np.zeros(ground.capacity.shape)
-    if len(ground.facts) < 2 * _SAMPLE:
+    jobs = len(ground.facts)
+    if jobs < _FEWEST_SAMPLED:
         return prices_g
-    return balance(Oracle(ground.sample(_SAMPLE, seed)), prices_g, seed, steps=_SAMPLE_STEPS)
+    size = min(jobs // _JOBS_A_DRAW, _SAMPLE)
+    return balance(Oracle(ground.sample(size, seed)), prices_g, seed, steps=_SAMPLE_STEPS)
