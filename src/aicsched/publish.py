@@ -54,9 +54,14 @@ def decisions_of(run: PlanRun) -> tuple[Decision, ...]:
         In the order of the jobs.
     """
     no_wait = run.baselines.get("no_wait")
-    reasons = {
-        item.job_id: item.reason for item in explain_all(run.problem, run.placement, no_wait or run.placement)
-    }
+    otherwise = no_wait or run.placement
+    if run.elastic is None:
+        explained = explain_all(run.problem, run.placement, otherwise)
+    else:
+        from aicsched.place.elastic.explain import explain_elastic  # noqa: PLC0415 - few plans need it
+
+        explained = explain_elastic(run.elastic, run.placement, otherwise)
+    reasons = {item.job_id: item.reason for item in explained}
     return decisions_from(
         placement=run.placement,
         baseline=no_wait,
@@ -161,7 +166,8 @@ def report_data(
         accuracy_note=f"{accuracy.model}, {accuracy.origins} issue times to {format_time(accuracy.end_s)}"
         if accuracy
         else "",
-        pareto=pareto(run.problem, run.placement),
+        # Less room to wait means more machines for those that scale: another trade, not drawn here.
+        pareto=pareto(run.problem, run.placement) if run.elastic is None else (),
         caps=cap_costs(run.problem, run.placement),
         best=_candidates(_one_a_region(ranked, run.fleet)[:3]),
         worst=_candidates(_one_a_region(ranked[::-1], run.fleet)[:2]),

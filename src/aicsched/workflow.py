@@ -8,22 +8,19 @@ line, a notebook and ``import aicsched`` do the same thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aicsched.account.decisions import job_energy_kwh
 from aicsched.domain.placement import busy_s
-from aicsched.errors import Infeasible, InputError, SlotError
+from aicsched.errors import InputError, SlotError
 from aicsched.forecast import forecast_zones
 from aicsched.forecast.issue import newest_issue_s
 from aicsched.place.caps import cap_costs
 from aicsched.place.check import check
-from aicsched.place.hedge import RiskFacts, plan_hedged
-from aicsched.place.policies import make_policy
-from aicsched.place.problem import build_problem
-from aicsched.place.solve import solve
+from aicsched.place.queue import BASELINES, place_queue
 from aicsched.recycle.recommend import Recommendation, recommend
 from aicsched.slots import HOUR_S, SlotGrid, format_time
 
@@ -37,6 +34,8 @@ if TYPE_CHECKING:
     from aicsched.domain.placement import Placement
     from aicsched.domain.service import Service
     from aicsched.domain.telemetry import Telemetry
+    from aicsched.place.elastic import ElasticProblem
+    from aicsched.place.hedge import RiskFacts
     from aicsched.place.joint.proven import ProvenPlan
     from aicsched.place.money import MoneyFacts, MoneyWeight
     from aicsched.place.problem import Problem
@@ -51,8 +50,6 @@ __all__ = [
     "recommend_for",
     "summary",
 ]
-
-BASELINES: Final = ("no_wait", "lowest_slot", "lowest_window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +90,8 @@ class PlanRun:
         planned in, and the proof that each loss is survivable.
     money : MoneyFacts, optional
         Where money was weighed: what the plan costs, and the proof.
+    elastic : ElasticProblem, optional
+        Where jobs scale: what was solved; `problem` then has stand-ins for them.
     """
 
     at_s: int
@@ -110,6 +109,7 @@ class PlanRun:
     risk: RiskFacts | None = None
     joint: ProvenPlan | None = None
     money: MoneyFacts | None = None
+    elastic: ElasticProblem | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -213,30 +213,19 @@ def realised_g(
     return total_g if total_g == total_g else None  # noqa: PLR0124 - a NaN slot makes the sum unknown
 
 
-def _baselines(problem: Problem) -> tuple[dict[str, Placement], dict[str, str]]:
-    plans: dict[str, Placement] = {}
-    unplaced: dict[str, str] = {}
-    for name in BASELINES:
-        try:
-            plans[name] = make_policy(name).plan(problem)
-        except Infeasible as error:
-            unplaced[name] = error.message
-    return plans, unplaced
-
-
-def _traced(problem: Problem, rivals: Sequence[Placement], gap: float, seed: int) -> Placement:
-    """Solve no worse than any rival, and keep what each stage had reached."""
-    trace: list[tuple[float, float]] = []
-    plan = solve(
-        problem, gap=gap, seed=seed, rivals=rivals, progress=lambda best, bound: trace.append((best, bound))
-    )
-    return replace(plan, certificate=replace(plan.certificate, trace=tuple(trace)))
-
-
 def _refuse_both(
-    services: Sequence[Service], gives_way: str, cvar_alpha: float | None, money: MoneyWeight | None
+    jobs: Sequence[Job],
+    services: Sequence[Service],
+    gives_way: str,
+    cvar_alpha: float | None,
+    money: MoneyWeight | None,
 ) -> None:
     """Refuse what one plan can't be asked for at once."""
+    scales = next((job.job_id for job in jobs if job.scaling), "")
+    if scales and (services or cvar_alpha is not None or money is not None):
+        other = "services" if services else "a plan for bad scenarios" if money is None else "money"
+        msg = f"jobs that scale ('{scales}') and {other} can't be had in one plan"
+        raise InputError(msg, hint="leave out scaling, or the other", value=scales)
     if money is not None and (services or cvar_alpha is not None):
         msg = "a plan that weighs money can be had neither with services nor for bad scenarios"
         raise InputError(msg, hint="leave out --g-per-usd, or --services and --risk cvar")
@@ -273,7 +262,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     fleet : Fleet
         Where work can run.
     jobs : sequence of Job
-        The queue.
+        The queue; where some scale, without services or `cvar_alpha` (see `aicsched.place.elastic`).
     services : sequence of Service, optional
         Always-on work, planned together with the jobs so that it outlives the loss of any one failure
         group (see `aicsched.place.joint`); not together with `cvar_alpha`.
@@ -308,7 +297,7 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         Any input that can't be used, a forecast that can't be made, or jobs or services that
         can't be placed, each with its reason.
     """
-    _refuse_both(services, gives_way, cvar_alpha, money)
+    _refuse_both(jobs, services, gives_way, cvar_alpha, money)
     progress("read signals")
     series = _read_zones(carbon, fleet)
     slots, notes = _planning_grid(series, at_s, horizon_h)
@@ -317,32 +306,16 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
     forecasts = forecast_zones(history, at_s=slots.start_s, horizon=len(slots), model=model)
     progress("place")
     queue = tuple(jobs)
-    problem = build_problem(queue, fleet, forecasts, slots)
-    risk, joint, free, cost = None, None, None, None
-    if services:
-        from aicsched.place.joint.proven import plan_beside  # noqa: PLC0415 - what most plans don't need
-
-        joint = plan_beside(
-            services, problem, queue, fleet, forecasts, gives_way=gives_way, gap=gap_share, seed=seed
-        )
-        problem, free = joint.plan.batch_problem(), joint.plan.free_vcpus()
-    baselines, unplaced = _baselines(problem)
-    if joint is not None:
-        placement = joint.plan.placement
-    elif money is not None:
-        placement, cost = money.plan(problem, queue, fleet, gap=gap_share, seed=seed)
-    elif cvar_alpha is None:
-        placement = _traced(problem, tuple(baselines.values()), gap_share, seed)
-    else:
-        placement, risk = plan_hedged(
-            problem, queue, fleet, forecasts, alpha=cvar_alpha, gap=gap_share, seed=seed
-        )
+    placed = place_queue(
+        queue, fleet, forecasts, slots, services=services, gives_way=gives_way, gap_share=gap_share,
+        seed=seed, cvar_alpha=cvar_alpha, money=money,
+    )  # fmt: skip
+    plans = (placed.placement, *placed.baselines.values())
     progress("check")
-    for plan in (placement, *baselines.values()):
+    free = None if placed.joint is None else placed.joint.plan.free_vcpus()
+    for plan in plans:
         check(queue, fleet, forecasts, slots, plan, free_vcpus=free)
-    hindsight = {
-        plan.policy: realised_g(plan, queue, fleet, series) for plan in (placement, *baselines.values())
-    }
+    hindsight = {plan.policy: realised_g(plan, queue, fleet, series) for plan in plans}
     flags = tuple(f"{zone}: {flag}" for zone, item in sorted(forecasts.items()) for flag in item.flags)
     return PlanRun(
         at_s=slots.start_s,
@@ -351,15 +324,19 @@ def plan_work(  # noqa: PLR0913 - one keyword per input of the main job
         jobs=queue,
         series=series,
         forecasts=forecasts,
-        problem=problem,
-        placement=placement,
-        baselines=baselines,
-        unplaced=unplaced,
+        problem=placed.problem,
+        placement=placed.placement,
+        baselines=placed.baselines,
+        unplaced=placed.unplaced,
         realised_g={name: value for name, value in hindsight.items() if value is not None},
-        notes=sum((known.notes() for known in (risk, joint, cost) if known), fleet.notes + notes + flags),
-        risk=risk,
-        joint=joint,
-        money=cost,
+        notes=sum(
+            (known.notes() for known in (placed.risk, placed.joint, placed.money) if known),
+            fleet.notes + notes + flags,
+        ),
+        risk=placed.risk,
+        joint=placed.joint,
+        money=placed.money,
+        elastic=placed.elastic,
     )
 
 

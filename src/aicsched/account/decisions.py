@@ -44,7 +44,7 @@ def job_energy_kwh(job: Job, region: Region, row: Assignment | None = None) -> f
     region : Region
         Where it runs.
     row : Assignment, optional
-        When it runs: going on after gaps may cost more.
+        When it runs, and on how many machines: both may cost more.
 
     Returns
     -------
@@ -59,11 +59,16 @@ def job_energy_kwh(job: Job, region: Region, row: Assignment | None = None) -> f
     >>> job_energy_kwh(job, Region(name="x", grid_zone="DE", capacity_vcpus=9, power_w_per_vcpu=5, pue=1.2))
     0.12
     """
-    run_s = job.duration_s if row is None or not job.resume_s else math.fsum(busy_s(job, row))
-    return kwh_from_watts(job.vcpus * region.power_w_per_vcpu * region.pue, run_s)
+    return kwh_from_watts(job.vcpus * region.power_w_per_vcpu * region.pue, _run_s(job, row))
 
 
-def job_embodied_g(job: Job, region: Region) -> float:
+def _run_s(job: Job, row: Assignment | None) -> float:
+    """Return how long a job is at its full power, or at that of one machine [s]."""
+    even = row is None or not (job.resume_s or row.machines)
+    return job.duration_s if row is None or even else math.fsum(busy_s(job, row))
+
+
+def job_embodied_g(job: Job, region: Region, row: Assignment | None = None) -> float:
     """Return SCI's embodied share of one job in one region.
 
     Parameters
@@ -72,13 +77,16 @@ def job_embodied_g(job: Job, region: Region) -> float:
         The job.
     region : Region
         Where it runs.
+    row : Assignment, optional
+        When it runs, and on how many machines.
 
     Returns
     -------
     float
         Amortised embodied emissions [g].
     """
-    return region.embodied_g_per_vcpu_h * job.vcpus * job.duration_s / HOUR_S
+    run_s = _run_s(job, row) if row is not None and row.machines else job.duration_s
+    return region.embodied_g_per_vcpu_h * job.vcpus * run_s / HOUR_S
 
 
 def decisions_from(
@@ -206,7 +214,7 @@ def _draft(
         end_s=grid.start_s + (row.slot_indices[-1] + 1) * grid.step_s,
         energy_kwh=job_energy_kwh(job, region, row),
         operational_g=float(row.total_g),
-        embodied_g=job_embodied_g(job, region),
+        embodied_g=job_embodied_g(job, region, row),
         counterfactual_g=float(otherwise.total_g),
         intensity_kind="",
         policy=placement.policy,

@@ -46,7 +46,10 @@ def at_once(job: Job, home: Region, forecast: Forecast, slots: SlotGrid) -> Assi
         The forecast doesn't cover the grid.
     """
     first = max(0, -((slots.start_s - job.release_s) // slots.step_s))
-    indices = tuple(range(first, first + ceil(job.duration_s / slots.step_s)))
+    # One that scales runs on its fewest machines.
+    machines = job.min_machines if job.scaling else 1
+    run_s = job.duration_s / (job.scaling[machines - 1] if job.scaling else 1.0)
+    indices = tuple(range(first, first + ceil(run_s / slots.step_s)))
     if indices[-1] >= len(slots):
         msg = (
             f"job '{job.job_id}' started at its release {format_time(job.release_s)} runs behind the horizon"
@@ -54,7 +57,7 @@ def at_once(job: Job, home: Region, forecast: Forecast, slots: SlotGrid) -> Assi
         raise LedgerError(msg, hint="plan a longer horizon", value=job.release_s)
     offset = forecast.slots.offset_of(slots)
     mean_g_per_kwh = float(forecast.mean_g_per_kwh[offset + indices[0] : offset + indices[-1] + 1].mean())
-    energy_kwh = kwh_from_watts(job.vcpus * home.power_w_per_vcpu * home.pue, job.duration_s)
+    energy_kwh = kwh_from_watts(machines * job.vcpus * home.power_w_per_vcpu * home.pue, run_s)
     return Assignment(
         job_id=job.job_id,
         region=home.name,

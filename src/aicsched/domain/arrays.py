@@ -287,8 +287,8 @@ def placement_frame(placement: Placement) -> pd.DataFrame:
     -------
     DataFrame
         One row a job, in the plan's order: ``job_id``, ``region``, ``start``, ``end`` (of its
-        last slot, exclusive), ``slots_h`` (time it occupies), ``operational_g``,
-        ``transfer_g``, ``total_g``, ``policy``.
+        last slot, exclusive), ``slots_h`` (time it occupies), ``machine_h`` (the same times the machines
+        of one that scales), ``operational_g``, ``transfer_g``, ``total_g``, ``policy``.
     """
     import pandas as pd  # noqa: PLC0415
 
@@ -304,6 +304,7 @@ def placement_frame(placement: Placement) -> pd.DataFrame:
             "start": pd.to_datetime(starts_s, unit="s", utc=True).as_unit("ns"),
             "end": pd.to_datetime(ends_s, unit="s", utc=True).as_unit("ns"),
             "slots_h": [len(row.slot_indices) * grid.step_h for row in rows],
+            "machine_h": [(sum(row.machines) or len(row.slot_indices)) * grid.step_h for row in rows],
             "operational_g": [row.operational_g for row in rows],
             "transfer_g": [row.transfer_g for row in rows],
             "total_g": [row.total_g for row in rows],

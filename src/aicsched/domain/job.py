@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from aicsched.domain.scaling import gains_of
 from aicsched.errors import InputError
 from aicsched.slots import format_time
 
@@ -48,11 +49,17 @@ class Job:
         the job's full power [s]. Energy only: the work of whole slots stays the same.
     priority : int
         Higher goes first where not all fits.
+    scaling : tuple of float
+        How fast it runs on 1, 2, … machines over one; empty for a job of one size. Vcpus, memory and
+        gpus are then those of one machine, and `duration_s` how long it runs on one; it takes more or
+        fewer of them in each slot, and none in some, so it must be suspendable.
+    min_machines : int
+        With fewer machines at once it can't run.
 
     Raises
     ------
     InputError
-        A number out of range, or a window shorter than the job.
+        A number out of range, a window shorter than the job, or a profile that can't be.
 
     Examples
     --------
@@ -78,6 +85,8 @@ class Job:
     gpus: float = 0.0
     after: tuple[str, ...] = ()
     resume_s: float = 0.0
+    scaling: tuple[float, ...] = ()
+    min_machines: int = 1
 
     def __post_init__(self) -> None:
         for name in ("vcpus", "duration_s"):
@@ -90,7 +99,31 @@ class Job:
             if not (math.isfinite(value) and value >= 0):
                 msg = f"job '{self.job_id}': {name} is {value}"
                 raise InputError(msg, hint="give 0 or a positive number", value=value)
+        self._check_scaling()
         self._check_window()
+
+    @property
+    def shortest_s(self) -> float:
+        """How long it runs on as many machines as it can use [s]."""
+        return self.duration_s / self.scaling[-1] if self.scaling else self.duration_s
+
+    def _check_scaling(self) -> None:
+        most = max(1, len(self.scaling))
+        if not 1 <= self.min_machines <= most:
+            msg = f"job '{self.job_id}': min_machines is {self.min_machines}, scaling goes to {most}"
+            hint = "give a number from 1 that its scaling reaches"
+            raise InputError(msg, hint=hint, value=self.min_machines)
+        if not self.scaling:
+            return
+        try:
+            gains_of(self.scaling)
+        except InputError as error:
+            msg = f"job '{self.job_id}': scaling: {error.message}"
+            raise InputError(msg, hint=error.hint, value=self.scaling) from error
+        if not (self.suspendable and self.deferrable) or self.resume_s or self.after:
+            msg = f"job '{self.job_id}' scales, but can't pause at will"
+            hint = "set suspendable and deferrable to true, and leave out resume_s and after, or scaling"
+            raise InputError(msg, hint=hint, value=self.job_id)
 
     def _check_window(self) -> None:
         window_s = self.deadline_s - self.release_s
@@ -98,9 +131,9 @@ class Job:
         if window_s <= 0:
             msg = f"job '{self.job_id}' has its deadline {format_time(self.deadline_s)} not after its release"
             raise InputError(msg, hint=f"it was released at {format_time(self.release_s)}; swap or move them")
-        if self.duration_s > window_s:
+        if self.shortest_s > window_s:
             msg = (
-                f"job '{self.job_id}' runs {self.duration_s / 3600:g} h but has only "
+                f"job '{self.job_id}' runs {self.shortest_s / 3600:g} h but has only "
                 f"{window_s / 3600:g} h from {span}"
             )
             raise InputError(msg, hint="move the deadline or shorten the job", value=self.duration_s)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from aicsched.domain.scaling import machines_at, speed_at
+
 if TYPE_CHECKING:
     from aicsched.domain.job import Job
     from aicsched.slots import SlotGrid
 
-__all__ = ["Assignment", "Certificate", "Placement", "Proof", "busy_s"]
+__all__ = ["Assignment", "Certificate", "Placement", "Proof", "busy_s", "machines_held"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Assignment:
         Expected operational emissions [g].
     transfer_g : float
         Emissions of moving its data [g].
+    machines : tuple of float
+        Mean number of machines at work in each of its slots, of a job that scales; empty otherwise.
     """
 
     job_id: str
@@ -36,6 +40,7 @@ class Assignment:
     slot_indices: tuple[int, ...]
     operational_g: float
     transfer_g: float = 0.0
+    machines: tuple[float, ...] = ()
 
     @property
     def total_g(self) -> float:
@@ -56,7 +61,8 @@ def busy_s(job: Job, row: Assignment) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        One a slot [s]: its duration spread evenly, and `Job.resume_s` where it goes on after a gap.
+        One a slot [s]: its duration spread evenly, and `Job.resume_s` where it goes on after a gap; of
+        one that scales, of one machine.
 
     Examples
     --------
@@ -67,9 +73,32 @@ def busy_s(job: Job, row: Assignment) -> tuple[float, ...]:
     (3600.0, 3660.0)
     """
     slots = row.slot_indices
+    if row.machines:
+        done = sum(speed_at(job.scaling, job.min_machines, count) for count in row.machines)
+        return tuple(job.duration_s * count / done for count in row.machines)
     each_s = job.duration_s / len(slots)
     later = (each_s + (job.resume_s if two > one + 1 else 0.0) for one, two in pairwise(slots))
     return (each_s, *later)
+
+
+def machines_held(job: Job, row: Assignment) -> tuple[int, ...]:
+    """Return how many times its vcpus, memory and gpus a job holds in each of its slots.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    row : Assignment
+        Where and when it runs.
+
+    Returns
+    -------
+    tuple of int
+        All 1 for a job that doesn't scale.
+    """
+    if not row.machines:
+        return (1,) * len(row.slot_indices)
+    return tuple(machines_at(job.min_machines, count) for count in row.machines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,12 @@ __all__ = ["check_jobs", "jobs_to_csv", "object_rows", "read_jobs"]
 
 
 def _job(cells: dict[str, Any]) -> Job:
-    return Job(release_s=cells.pop("release"), deadline_s=cells.pop("deadline"), **cells)
+    try:
+        scaling = tuple(float(part) for part in cells.pop("scaling", ()))
+    except ValueError as error:
+        msg = f"scaling holds what is no number ({error})"
+        raise InputError(msg, hint="give speeds on 1, 2, ... machines over one, as 1;1.9;2.7") from error
+    return Job(release_s=cells.pop("release"), deadline_s=cells.pop("deadline"), scaling=scaling, **cells)
 
 
 def _objects(rows: Any, file: Path, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - any document
@@ -149,6 +154,7 @@ def jobs_to_csv(jobs: Sequence[Job]) -> str:
             "deadline": format_time(job.deadline_s),
             "allowed_regions": ";".join(job.allowed_regions),
             "after": ";".join(job.after),
+            "scaling": ";".join(map(repr, job.scaling)),
         }
         writer.writerow([special[name] if name in special else getattr(job, name) for name in names])
     return text.getvalue()

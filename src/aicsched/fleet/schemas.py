@@ -84,6 +84,18 @@ JOBS: Final = Schema(
             doc="cost of going on after a gap, at the job's power [s] (default 0)",
             example="120",
         ),
+        Column(
+            name="scaling",
+            type="list",
+            doc="speed on 1, 2, ... machines over one, as 1;1.9;2.7 (default: it doesn't scale)",
+            example="",
+        ),
+        Column(
+            name="min_machines",
+            type="integer",
+            doc="fewest machines that it runs on (default 1)",
+            example="1",
+        ),
     ),
 )
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.place.pricing import Oracle
-from aicsched.place.settling import Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,7 +196,7 @@ def balance(
         The prices of the best bound [g].
     """
     priced = oracle.price(prices_g)
-    settling = Settling(oracle.ground, float(priced.reduced_g.sum()), seed)
+    settling = oracle.settling(priced, seed)
     most_g = _MOST_CHANGE * settling.level_g[:, None, None]
     best_g, best = priced.bound_g, prices_g
     softest = _WARM_SOFTNESS if prices_g.any() else _SOFTNESS

@@ -61,7 +61,10 @@ def _job_faults(job: Job, row: Assignment, slots: SlotGrid, fleet: Fleet) -> Ite
         return
     if list(picked) != sorted(set(picked)):
         yield f"{who} has slots out of order or twice"
-    if len(picked) != math.ceil(Fraction(job.duration_s) / slots.step_s - Fraction(1, 10**9)):
+    yield from _scaling_faults(job, row, slots)
+    if not job.scaling and len(picked) != math.ceil(
+        Fraction(job.duration_s) / slots.step_s - Fraction(1, 10**9)
+    ):
         yield f"{who} has {len(picked)} slots for {job.duration_s:g} s"
     if not (job.suspendable and job.deferrable) and picked[-1] - picked[0] + 1 != len(picked):
         yield f"{who} is interrupted but can't be suspended"
@@ -77,6 +80,33 @@ def _job_faults(job: Job, row: Assignment, slots: SlotGrid, fleet: Fleet) -> Ite
         yield f"{who} can't be deferred but doesn't start at its release"
 
 
+def _held(job: Job, machines: float) -> int:
+    """Return how many machines a job holds in a slot to have a mean number of them at work."""
+    return max(job.min_machines, math.ceil(machines - _RELATIVE))
+
+
+def _speed(job: Job, machines: float) -> float:
+    """Return how fast a job runs in a slot: on as many whole machines as it can, then on the next number."""
+    top = _held(job, machines)
+    below = 0 if top == job.min_machines else top - 1
+    slow = job.scaling[below - 1] if below else 0.0
+    return slow + (job.scaling[top - 1] - slow) * (machines - below) / (top - below)
+
+
+def _scaling_faults(job: Job, row: Assignment, slots: SlotGrid) -> Iterator[str]:
+    who = f"job '{job.job_id}'"
+    if not (job.scaling or row.machines):
+        return
+    if not job.scaling or len(row.machines) != len(row.slot_indices):
+        yield f"{who} has {len(row.machines)} numbers of machines for {len(row.slot_indices)} slots"
+    elif not all(0 < count <= len(job.scaling) + _RELATIVE for count in row.machines):
+        yield f"{who} runs on machines that its scaling doesn't reach"
+    else:
+        done_s = slots.step_s * math.fsum(_speed(job, count) for count in row.machines)
+        if not _close(done_s, job.duration_s, job.duration_s):
+            yield f"{who} does {done_s:g} s of work, not {job.duration_s:g} s"
+
+
 def _grams(
     job: Job, row: Assignment, region: Region, forecast: Forecast, slots: SlotGrid
 ) -> tuple[float, float]:
@@ -84,13 +114,15 @@ def _grams(
     energy_kwh_per_slot = power_kw * job.duration_s / 3600.0 / len(row.slot_indices)
     held = set(row.slot_indices)
     values: list[float] = []
-    for index in row.slot_indices:
+    for position, index in enumerate(row.slot_indices):
+        if row.machines:
+            energy_kwh_per_slot = power_kw * row.machines[position] * slots.step_s / 3600.0
         valid_s = slots.start_s + index * slots.step_s
-        position = (valid_s - forecast.slots.start_s) // forecast.slots.step_s
-        values.append(energy_kwh_per_slot * float(forecast.mean_g_per_kwh[position]))
+        known = (valid_s - forecast.slots.start_s) // forecast.slots.step_s
+        values.append(energy_kwh_per_slot * float(forecast.mean_g_per_kwh[known]))
         if index != row.slot_indices[0] and index - 1 not in held:
             resumed_kwh = power_kw * job.resume_s / 3600.0
-            values.append(resumed_kwh * float(forecast.mean_g_per_kwh[position]))
+            values.append(resumed_kwh * float(forecast.mean_g_per_kwh[known]))
     moved_g = 0.0 if row.region == job.home_region else job.data_gb * region.transfer_g_per_gb
     return math.fsum(values), moved_g
 
@@ -110,10 +142,11 @@ def _capacity_faults(
         if row.job_id in jobs:
             job = jobs[row.job_id]
             held = {"vCPUs": job.vcpus, "GiB": job.memory_gib, "GPUs": job.gpus}
-            for index in row.slot_indices:
+            counts = [_held(job, count) for count in row.machines] or [1] * len(row.slot_indices)
+            for index, count in zip(row.slot_indices, counts, strict=False):
                 for unit, value in held.items():
                     cell = (row.region, unit, index)
-                    used[cell] = used.get(cell, 0.0) + value
+                    used[cell] = used.get(cell, 0.0) + count * value
     regions = {region.name: region for region in fleet.regions}
     faults: list[str] = []
     fullest = 0.0

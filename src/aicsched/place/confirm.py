@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from aicsched.errors import PlanRefused
+from aicsched.errors import InputError, PlanRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -382,7 +382,13 @@ def confirm(  # noqa: PLR0913 - one keyword per thing that is said
     PlanRefused
         A runner-up, a best place, a full slot, an amount of grams (by more than 1e-6) or a cap is wrong,
         or the prices prove more than the plan emits.
+    InputError
+        A job scales.
     """
+    scales = next((job.job_id for job in jobs if job.scaling), None)
+    if scales is not None:
+        msg = f"job '{scales}' scales: explanations of such plans are not confirmed here"
+        raise InputError(msg, hint="check the plan itself with aicsched.place.check", value=scales)
     world = _lay_out(jobs, fleet, forecasts, slots, placement, free_vcpus or {})
     others = {row.job_id: row for row in baseline.assignments}
     faults: list[str] = []

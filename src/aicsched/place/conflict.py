@@ -17,6 +17,7 @@ import numpy as np
 
 from aicsched.domain.carbon import frozen_array
 from aicsched.place.cpsat import count_columns, solve_exact
+from aicsched.place.part import some_jobs
 from aicsched.place.relaxation import Relaxation
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ _MOST_CHECKS: Final = 400
 _MOST_WORK: Final = 600.0
 _EXACT_LIMIT: Final = 1.0
 _ANY_GAP: Final = 1e9
-_OF_JOBS: Final = (
-    *("demand", "n_slots", "first", "last", "suspendable"),
-    *("energy_kwh_per_w", "resume_kwh_per_w", "home", "allowed", "transfer_g"),
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,19 +64,8 @@ def _part(problem: Problem, jobs: Indices, cells: Indices) -> Problem:
     """Return some of the jobs under some of the limits."""
     capacity = np.full(problem.capacity.size, np.inf)
     capacity[cells] = problem.capacity.ravel()[cells]
-    place = np.full(len(problem.job_ids), -1)
-    place[jobs] = np.arange(len(jobs))
-    order = place[problem.order]
-    return replace(
-        problem,
-        job_ids=tuple(problem.job_ids[job] for job in jobs.tolist()),
-        capacity=frozen_array(capacity.reshape(problem.capacity.shape)),
-        order=frozen_array(order[(order >= 0).all(axis=1)].reshape(-1, 2), np.int64),
-        **{
-            name: frozen_array(getattr(problem, name)[jobs], getattr(problem, name).dtype)
-            for name in _OF_JOBS
-        },
-    )
+    limited = replace(problem, capacity=frozen_array(capacity.reshape(problem.capacity.shape)))
+    return some_jobs(limited, jobs)
 
 
 def _thinned(items: Indices, core: Callable[[Indices], Indices | None]) -> Indices:

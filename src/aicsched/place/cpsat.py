@@ -15,14 +15,23 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from aicsched.errors import PlacementError
-from aicsched.place.choice import Choice, pointers
+from aicsched.place.choice import Choice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.place.problem import Problem
 
-__all__ = ["MOST_COLUMNS", "Exact", "count_columns", "solve_exact"]
+__all__ = [
+    "MOST_COLUMNS",
+    "DirectModel",
+    "Exact",
+    "count_columns",
+    "hint_choice",
+    "read_choice",
+    "run_solver",
+    "solve_exact",
+]
 
 MOST_COLUMNS: Final = 20_000
 _HARD_LIMIT: Final = 1_000_000
@@ -74,8 +83,14 @@ def dearest_g(problem: Problem) -> float:
     return float(np.where(problem.allowed, job_g, 0.0).max(axis=1).sum())
 
 
-class _Model:
-    """The model while it grows."""
+class DirectModel:
+    """The model while it grows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose jobs it can hold.
+    """
 
     def __init__(self, problem: Problem) -> None:
         from ortools.sat.python import cp_model  # noqa: PLC0415 - takes more than a second
@@ -90,15 +105,35 @@ class _Model:
         self.parts: list[list[int]] = np.ceil(parts - 1e-6).astype(np.int64).tolist()
         self.whole = bool((np.abs(parts - np.round(parts)) < 1e-6).all())
 
-    def use(self, literal: Any, job: int, region: int, slots: NDArray[np.int64]) -> None:  # noqa: ANN401
-        """Let a literal hold a job's resources in some slots."""
+    def literal(self) -> Any:  # noqa: ANN401 - OR-Tools has no types
+        """Return a new Boolean."""
+        return self.model.new_bool_var("")
+
+    def count(self, most: int) -> Any:  # noqa: ANN401
+        """Return a new whole number from 0."""
+        return self.model.new_int_var(0, most, "")
+
+    def use(
+        self,
+        literal: Any,  # noqa: ANN401 - OR-Tools has no types
+        job: int,
+        region: int,
+        slots: NDArray[np.int64],
+        times: int = 1,
+    ) -> None:
+        """Let a literal hold a job's resources in some slots, once or more."""
         for resource, parts in enumerate(self.parts[job]):
             for slot in slots.tolist() if parts else ():
-                self.room.setdefault((resource, region, slot), []).append((literal, parts))
+                self.room.setdefault((resource, region, slot), []).append((literal, times * parts))
 
     def pay(self, literal: Any, cost_g: float) -> None:  # noqa: ANN401 - a literal of the model
         """Let a literal cost some grams, rounded down."""
         self.cost.append((literal, int(np.floor(cost_g * self.scale))))
+
+    def add_jobs(self, jobs: NDArray[np.int64]) -> None:
+        """Add jobs, each in one piece or in several."""
+        for job in jobs.tolist():
+            (self.add_pieces if self.problem.suspendable[job] else self.add_contiguous)(job)
 
     def add_contiguous(self, job: int) -> None:
         """Add a job that runs in one piece."""
@@ -169,29 +204,93 @@ class _Model:
                 self.model.add(edge).only_enforce_if(literal)
 
 
-def _read(problem: Problem, model: _Model, solver: Any) -> Choice:  # noqa: ANN401 - OR-Tools has no types
-    pointer = pointers(problem)
-    choice = Choice(np.zeros(len(problem.job_ids), np.int64), np.zeros(int(pointer[-1]), np.int64))
-    for job, ways in model.ways.items():
-        taken = [(region, slot) for region, slot, literal in ways if solver.boolean_value(literal)]
-        choice.region[job] = taken[0][0]
+def read_choice(model: DirectModel, jobs: NDArray[np.int64], solver: Any) -> Choice:  # noqa: ANN401
+    """Return where a solver puts some jobs.
+
+    Parameters
+    ----------
+    model : DirectModel
+        That was solved.
+    jobs : ndarray of int64
+        Their indices, rising.
+    solver : object
+        OR-Tools' solver, with a plan.
+
+    Returns
+    -------
+    Choice
+        Of these jobs, in their order.
+    """
+    problem = model.problem
+    begin = np.concatenate(([0], np.cumsum(problem.n_slots[jobs])))
+    choice = Choice(np.zeros(len(jobs), np.int64), np.zeros(int(begin[-1]), np.int64))
+    for row, job in enumerate(jobs.tolist()):
+        taken = [(region, slot) for region, slot, literal in model.ways[job] if solver.boolean_value(literal)]
+        choice.region[row] = taken[0][0]
         slots = (
             np.array([slot for _, slot in taken])
             if problem.suspendable[job]
             else taken[0][1] + np.arange(int(problem.n_slots[job]))
         )
-        choice.slots[pointer[job] : pointer[job + 1]] = slots
+        choice.slots[begin[row] : begin[row + 1]] = slots
     return choice
 
 
-def _hint(problem: Problem, model: _Model, choice: Choice) -> None:
-    """Let the search start from a plan."""
-    pointer = pointers(problem)
-    for job, ways in model.ways.items():
-        slots: list[int] = choice.slots[pointer[job] : pointer[job + 1]].tolist()
+def hint_choice(model: DirectModel, jobs: NDArray[np.int64], choice: Choice) -> None:
+    """Let the search start from a plan of some jobs.
+
+    Parameters
+    ----------
+    model : DirectModel
+        Not yet solved.
+    jobs : ndarray of int64
+        Their indices, rising.
+    choice : Choice
+        Of these jobs, in their order.
+    """
+    problem = model.problem
+    begin = np.concatenate(([0], np.cumsum(problem.n_slots[jobs])))
+    for row, job in enumerate(jobs.tolist()):
+        slots: list[int] = choice.slots[begin[row] : begin[row + 1]].tolist()
         taken = set(slots) if problem.suspendable[job] else {slots[0]}
-        for region, slot, literal in ways:
-            model.model.add_hint(literal, region == choice.region[job] and slot in taken)
+        for region, slot, literal in model.ways[job]:
+            model.model.add_hint(literal, region == choice.region[row] and slot in taken)
+
+
+def run_solver(model: DirectModel, *, gap: float, seed: int, limit: float) -> tuple[Any, bool, float]:
+    """Solve a model that is finished.
+
+    Parameters
+    ----------
+    model : DirectModel
+        The model.
+    gap : float
+        Stop at this relative gap.
+    seed : int
+        Seed of the search.
+    limit : float
+        Limit in CP-SAT's deterministic time, which is about seconds.
+
+    Returns
+    -------
+    tuple of object, bool, float
+        The solver, whether it has a plan, and the bound [g]; inf when it proved that there is none,
+        -inf where rounding leaves none.
+    """
+    from ortools.sat.python import cp_model  # noqa: PLC0415 - takes more than a second
+
+    solver: Any = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_deterministic_time = limit
+    solver.parameters.relative_gap_limit = gap
+    # Knapsacks over time prove little without cuts.
+    solver.parameters.linearization_level = 2
+    status = solver.solve(model.model)
+    if status == cp_model.INFEASIBLE:
+        return solver, False, float("inf") if model.whole else float("-inf")
+    bound_g = solver.best_objective_bound / model.scale if model.whole else float("-inf")
+    return solver, status in {cp_model.OPTIMAL, cp_model.FEASIBLE}, bound_g
 
 
 def solve_exact(
@@ -226,24 +325,11 @@ def solve_exact(
     if columns > _HARD_LIMIT:
         msg = f"a direct model of {columns:,} columns is too large for CP-SAT"
         raise PlacementError(msg, hint="use solve(), which prices columns instead", value=columns)
-    from ortools.sat.python import cp_model  # noqa: PLC0415 - takes more than a second
-
-    model = _Model(problem)
-    for job in range(len(problem.job_ids)):
-        (model.add_pieces if problem.suspendable[job] else model.add_contiguous)(job)
+    model = DirectModel(problem)
+    jobs = np.arange(len(problem.job_ids))
+    model.add_jobs(jobs)
     model.finish()
     if start is not None:
-        _hint(problem, model, start)
-    solver: Any = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = seed
-    solver.parameters.max_deterministic_time = limit
-    solver.parameters.relative_gap_limit = gap
-    # Knapsacks over time prove little without cuts.
-    solver.parameters.linearization_level = 2
-    status = solver.solve(model.model)
-    if status == cp_model.INFEASIBLE:
-        return Exact(None, float("inf") if model.whole else float("-inf"))
-    bound_g = solver.best_objective_bound / model.scale if model.whole else float("-inf")
-    found = status in {cp_model.OPTIMAL, cp_model.FEASIBLE}
-    return Exact(_read(problem, model, solver) if found else None, bound_g)
+        hint_choice(model, jobs, start)
+    solver, found, bound_g = run_solver(model, gap=gap, seed=seed, limit=limit)
+    return Exact(read_choice(model, jobs, solver) if found else None, bound_g)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aicsched.place.choice import Choice
     from aicsched.place.problem import Problem
 
-__all__ = ["Explanation", "Limit", "explain_all"]
+__all__ = ["Explanation", "Limit", "explain_all", "reason_of", "what_holds"]
 
 _SAME: Final = 1e-9
 
@@ -151,7 +151,7 @@ class _Facts:
             held_by = tuple(problem.job_ids[other] for other in self.held_by.get(job, ()))
         found = int(self.other[job])
         name, other_g = (problem.regions[found] if found >= 0 else ""), float(self.other_g[job])
-        reason = _reason(problem, job, row, counterfactual_g, name, other_g)
+        reason = reason_of(problem, job, row, counterfactual_g, name, other_g)
         return Explanation(
             job_id=row.job_id,
             runner_up_region=name,
@@ -162,7 +162,7 @@ class _Facts:
             limits=limits,
             held_by=held_by,
             counterfactual_g=counterfactual_g,
-            reason=reason + _what_holds(problem, limits, held_by, row.total_g - alone_g),
+            reason=reason + what_holds(problem, limits, held_by, row.total_g - alone_g),
         )
 
 
@@ -190,7 +190,7 @@ def explain_all(problem: Problem, placement: Placement, baseline: Placement) -> 
     return tuple(facts.explain(job, row, other.total_g) for job, (row, other) in enumerate(pairs))
 
 
-def _reason(
+def reason_of(
     problem: Problem,
     job: int,
     row: Assignment,
@@ -198,6 +198,28 @@ def _reason(
     runner_up: str,
     runner_up_g: float,
 ) -> str:
+    """Say where and when a job runs, and what that saves.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    job : int
+        Its index.
+    row : Assignment
+        Where and when it runs.
+    counterfactual_g : float
+        What it would emit otherwise [g].
+    runner_up : str
+        The best other region with room, or "".
+    runner_up_g : float
+        What it would emit there [g].
+
+    Returns
+    -------
+    str
+        One sentence, without a full stop.
+    """
     grid = problem.slots
     start = format_time(grid.start_s + row.slot_indices[0] * grid.step_s)
     delay_h = (row.slot_indices[0] - int(problem.first[job])) * grid.step_h
@@ -214,8 +236,25 @@ def _reason(
     return words
 
 
-def _what_holds(problem: Problem, limits: tuple[Limit, ...], held_by: tuple[str, ...], extra_g: float) -> str:
-    """Say what keeps a job from its best place; nothing where it has that."""
+def what_holds(problem: Problem, limits: tuple[Limit, ...], held_by: tuple[str, ...], extra_g: float) -> str:
+    """Say what keeps a job from its best place; nothing where it has that.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    limits : tuple of Limit
+        What is full there.
+    held_by : tuple of str
+        Jobs that it waits for, or that wait for it, and that keep it from there.
+    extra_g : float
+        What it emits above its best place [g].
+
+    Returns
+    -------
+    str
+        Words to add to a sentence.
+    """
     grid = problem.slots
     if limits:
         limit = limits[0]

@@ -15,6 +15,7 @@ import numpy as np
 
 from aicsched.jit import over_rows
 from aicsched.place.choice import Choice
+from aicsched.place.settling import Settling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +70,23 @@ class Oracle:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self._endless = np.full(ground.capacity.shape, np.inf)
+
+    def settling(self, priced: Priced, seed: int) -> Settling:
+        """Return the jobs as they settle at some prices.
+
+        Parameters
+        ----------
+        priced : Priced
+            The answer to the prices at first.
+        seed : int
+            Of the turns.
+
+        Returns
+        -------
+        Settling
+            None of them sits yet.
+        """
+        return Settling(self.ground, float(priced.reduced_g.sum()), seed)
 
     def _tables(self, prices_g: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
         """Return the rates at some prices, and what the kernels read."""

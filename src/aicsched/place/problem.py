@@ -349,13 +349,18 @@ def build_problem(
         A region's grid zone has no forecast.
     InputError
         A home region or a job to wait for that doesn't exist, jobs that wait for each other in a circle,
-        kinds of intensity that are mixed, free threads that aren't numbers >= 0, or no job.
+        jobs that scale (see `aicsched.place.elastic`), kinds of intensity that are mixed, free threads
+        that aren't numbers >= 0, or no job.
     SlotError
         A forecast doesn't cover the grid.
     """
     if not jobs:
         msg = "there is no job to place"
         raise InputError(msg, hint="give at least one")
+    scales = next((job.job_id for job in jobs if job.scaling), None)
+    if scales is not None:
+        msg = f"job '{scales}' scales, which this kind of plan can't use"
+        raise InputError(msg, hint="plan it with aicsched.place.elastic, or leave out scaling", value=scales)
     n_slots, first, last, due = _windows(jobs, slots)
     home, allowed, transfer_g = _places(jobs, fleet)
     deferrable = np.array([job.deferrable for job in jobs])

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from aicsched.place.ground import Ground
     from aicsched.place.pricing import Priced
 
-__all__ = ["Settling", "settle"]
+__all__ = ["MOST_OFF", "SHARE", "STIFF", "STIFFNESSES", "Settling", "settle"]
 
 # How much the price rises, as a multiple of the level of prices, where twice the capacity is wanted.
-_STIFFNESSES: Final = tuple(np.geomspace(0.1, 100.0, 8).tolist())
+STIFFNESSES: Final = tuple(np.geomspace(0.1, 100.0, 8).tolist())
 # From an earlier plan.
-_STIFF: Final = (0.3, 1.0, 10.0, 100.0)
+STIFF: Final = (0.3, 1.0, 10.0, 100.0)
 # Part of a job's own use that it counts as if it were there already.
-_SHARE: Final = 0.25
+SHARE: Final = 0.25
 # Most by which room that is left makes a slot cheaper than its price, as a multiple of the level.
-_MOST_OFF: Final = 0.4
+MOST_OFF: Final = 0.4
 # A job that is larger than the capacity may not be there however soft it is.
 _HARDEST: Final = 1e30
 
@@ -48,13 +48,23 @@ class Settling:
         Of the turns.
     start : Choice, optional
         Where jobs sit at first; region -1 for those that are out.
+    beside : ndarray, shape (K,), optional
+        What others than these jobs hold of each resource, summed over slots; `level_g` includes them.
     """
 
-    def __init__(self, ground: Ground, level_g: float, seed: int, start: Choice | None = None) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        level_g: float,
+        seed: int,
+        start: Choice | None = None,
+        beside: NDArray[np.float64] | None = None,
+    ) -> None:
         self.ground = ground
         self.seating = Seating(ground)
         room = self.seating.free.copy()
         held = (ground.uses[: len(ground.facts), -len(room) :] * ground.facts[:, :1]).sum(axis=0)
+        held = held if beside is None else held + beside
         # What a unit of each resource costs for a slot on average [g].
         self.level_g = np.divide(level_g or 1.0, held, out=np.zeros(len(room)), where=held > 0)
         self._stiff = np.divide(
@@ -83,7 +93,7 @@ class Settling:
             queue = np.argsort(ground.facts[:, 1], kind="stable")
         self._fresh = False
         ground.kernels.settle(
-            queue, stiffness, _SHARE, _MOST_OFF, self._stiff, self.level_g,
+            queue, stiffness, SHARE, MOST_OFF, self._stiff, self.level_g,
             ground.facts, ground.uses, ground.fixed_g, priced.rates, ground.before, ground.after,
             priced.least_g, priced.turn, *self.seating.state(),
         )  # fmt: skip
@@ -138,6 +148,6 @@ def settle(
         The plan, and the jobs left out because they found no room (none when all are in).
     """
     settling = Settling(ground, float(priced.reduced_g.sum()), seed, start)
-    for stiffness in _STIFFNESSES if start is None else _STIFF:
+    for stiffness in STIFFNESSES if start is None else STIFF:
         settling.turn(priced, stiffness)
     return settling.seating, settling.harden(priced)

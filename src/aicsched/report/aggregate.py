@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aicsched.domain.placement import busy_s
+from aicsched.domain.placement import busy_s, machines_held
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +88,8 @@ def work_vcpus(data: ReportData, plan: Placement, regions: tuple[str, ...]) -> N
     index = {name: row for row, name in enumerate(regions)}
     made = np.zeros((len(regions), len(plan.slots)))
     for job, row in zip(data.jobs, plan.assignments, strict=True):
-        made[index[row.region], list(row.slot_indices)] += job.vcpus
+        held = np.array(machines_held(job, row), np.float64)
+        made[index[row.region], list(row.slot_indices)] += job.vcpus * held
     return made
 
 
@@ -159,7 +160,7 @@ def slot_wait_h(data: ReportData, plan: Placement) -> float:
     waits = [
         row.slot_indices[-1] + 1
         - max(0, -((grid.start_s - job.release_s) // grid.step_s))
-        - -int(-job.duration_s // grid.step_s)
+        - -int(-job.shortest_s // grid.step_s)
         for job, row in zip(data.jobs, plan.assignments, strict=True)
     ]  # fmt: skip
     return float(np.mean(waits)) * grid.step_h if waits else 0.0

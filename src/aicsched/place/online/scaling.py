@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from aicsched.domain.scaling import AMDAHL, gains_of, speeds_of
 from aicsched.errors import ConfigError, InputError
 from aicsched.place.online.plans import RunPlans
 from aicsched.place.online.protocol import ArrivalPolicy
@@ -26,50 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["AMDAHL", "CarbonScaler", "speeds_of"]
 
 INSTANT = 1e-9
-# A job that is 95 % parallel, on one to eight machines (Amdahl's law).
-AMDAHL = tuple(1.0 / (0.05 + 0.95 / count) for count in range(1, 9))
-
-
-def speeds_of(machines: Sequence[float], iteration_time: Sequence[float]) -> tuple[float, ...]:
-    """Turn measured times into speeds.
-
-    Parameters
-    ----------
-    machines : sequence of float
-        On how many machines each was measured; repeated measurements are averaged.
-    iteration_time : sequence of float
-        Of the same work, in any unit.
-
-    Returns
-    -------
-    tuple of float
-        Speed on 1, 2, … machines over that on one. What a further machine adds never rises: where
-        measurements say so, it is spread over the machines before (the concave hull).
-
-    Raises
-    ------
-    InputError
-        A number of machines up to the largest was not measured, or a time is not above 0.
-
-    Examples
-    --------
-    >>> speeds_of([1, 1, 2], [10.0, 10.0, 5.5])
-    (1.0, 1.818...)
-    """
-    count, times = np.asarray(machines, dtype=np.float64), np.asarray(iteration_time, dtype=np.float64)
-    wanted = np.arange(1, int(count.max(initial=0)) + 1)
-    if len(count) != len(times) or not len(count) or not (times > 0).all() or set(wanted) != set(count):
-        msg = "a profile needs a time above 0 for each number of machines from 1 on"
-        raise InputError(msg, hint="measure the missing ones", value=sorted(set(count.tolist())))
-    mean = np.array([times[count == number].mean() for number in wanted])
-    speed = np.concatenate([[0.0], mean[0] / mean])
-    corners = [0]
-    while corners[-1] < len(speed) - 1:
-        here = corners[-1]
-        slopes = (speed[here + 1 :] - speed[here]) / np.arange(1, len(speed) - here)
-        corners.append(here + 1 + int(np.argmax(slopes)))
-    hull = np.interp(np.arange(len(speed)), corners, speed[corners])
-    return tuple((hull[1:] / hull[1]).tolist())
 
 
 class CarbonScaler(ArrivalPolicy):
@@ -97,12 +54,11 @@ class CarbonScaler(ArrivalPolicy):
     lengths: ClassVar[str] = "true"
 
     def __init__(self, speeds: Sequence[float] = AMDAHL) -> None:
-        gains = np.diff(np.asarray([0.0, *speeds]))
-        if not len(speeds) or not (gains > 0).all() or (np.diff(gains) > INSTANT).any() or speeds[0] != 1.0:
-            msg = f"{tuple(speeds)} are no speeds on 1, 2, … machines"
-            raise ConfigError(msg, hint="begin with 1, rise, and never by more than before", value=speeds)
+        try:
+            self.gains = gains_of(speeds)
+        except InputError as error:
+            raise ConfigError(error.message, hint=error.hint, value=speeds) from error
         self.speeds = np.asarray(speeds, dtype=np.float64)
-        self.gains = gains
 
     def plan_arrivals(self, batch: Batch) -> RunPlans:
         """Choose slots and machines for each job.
