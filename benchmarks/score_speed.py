@@ -227,7 +227,10 @@ def _speed(count: int, pods: PodColumns, runs: int) -> Table:
         ),
     }  # fmt: skip
     cpu = {name: 1e3 * least_s(work, repeat) for name, (work, repeat) in works.items()}
-    wall = {name: 1e3 * least_s(work, repeat, time.perf_counter) for name, (work, repeat) in works.items()}
+    # Wall time is that of a machine with nothing else to do: others' work must be out of the way for once.
+    wall = {
+        name: 1e3 * least_s(work, 5 * repeat, time.perf_counter) for name, (work, repeat) in works.items()
+    }
     base = cpu["ours: totals"]
     rows = [(name, cpu[name], wall[name], cpu[name] / base) for name in works]
     title = f"{len(pods)} pods on {count} nodes"
