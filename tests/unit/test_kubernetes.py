@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from aicsched.cli import main
@@ -186,6 +187,11 @@ def test_what_metrics_do_not_show_yet_is_told() -> None:
     assert unseen["a"].request.vcpus == 1
     assert unseen["b"].pods == 2  # one that tells no time may be new
     assert unseen["b"].request.vcpus == 4
+    more = Cluster.of(
+        NODES, [*PODS, pod("dark-1", "b", "3", bound="no time"), pod("quiet-1", "c", "0", bound="?")]
+    )
+    share = more.unseen_share(1777629600, ["c", "gone", "b", "a"])
+    np.testing.assert_allclose(share, [0.1 / 16, 0, 4 / 16, 1 / 16])
     assert math.isnan(pod_facts(pod("x", "b", bound="no time")).bound_s)
 
 

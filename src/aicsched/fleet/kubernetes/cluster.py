@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from aicsched.data.cloud import cloud_regions
 from aicsched.domain.fleet import Fleet, Node
 from aicsched.errors import AicschedError, InputError
@@ -16,7 +18,9 @@ from aicsched.fleet.kubernetes.power import FAMILY_LABEL, power_of
 from aicsched.footprint.embodied import server_embodied_kg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from aicsched.domain.fleet import Region
     from aicsched.fleet.kubernetes.objects import Budget, NodeFacts, PodFacts
@@ -27,6 +31,8 @@ __all__ = ["Cluster", "Unseen"]
 NO_REGION: Final = "cluster"
 # Threads of the server that a virtual node is a part of: two sockets of 32 cores with two threads each.
 _SERVER_THREADS: Final = 128.0
+# kube-scheduler, schedutil.DefaultMilliCPURequest.
+_UNSAID_VCPUS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +170,39 @@ class Cluster:
             By node, where there is something; a pod that doesn't tell when it was bound counts as unseen.
         """
         made: dict[str, Unseen] = {}
-        for pod in self.pods:
-            if pod.node and not pod.ended and not pod.bound_s <= metrics_s:
-                before = made.get(pod.node, Unseen(0, Amount()))
-                made[pod.node] = Unseen(before.pods + 1, before.request + pod.request)
+        for pod in self._unseen(metrics_s):
+            before = made.get(pod.node, Unseen(0, Amount()))
+            made[pod.node] = Unseen(before.pods + 1, before.request + pod.request)
         return made
+
+    def unseen_share(self, metrics_s: float, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the load to expect of what was bound after metrics were taken.
+
+        Parameters
+        ----------
+        metrics_s : float
+            Until when metrics tell, seconds since the epoch.
+        names : sequence of str
+            Nodes.
+
+        Returns
+        -------
+        ndarray, shape (len(names),)
+            Requested threads over the node's, for `aicsched.score.risk`. A pod that requests
+            none counts as a tenth of a thread, as in the scheduler's own scores; 0 for a node that the
+            cluster doesn't have.
+        """
+        threads = {node.name: node.capacity.vcpus for node in self.nodes}
+        made = np.zeros(len(names))
+        place = {name: index for index, name in enumerate(names) if name in threads}
+        for pod in self._unseen(metrics_s):
+            if pod.node in place:
+                vcpus = pod.request.vcpus or _UNSAID_VCPUS
+                made[place[pod.node]] += vcpus / threads[pod.node]
+        return made
+
+    def _unseen(self, metrics_s: float) -> Iterator[PodFacts]:
+        return (pod for pod in self.pods if pod.node and not pod.ended and not pod.bound_s <= metrics_s)
 
     def held_by(self, node: str) -> tuple[Budget, ...]:
         """Return the budgets that keep a node from being drained now.
