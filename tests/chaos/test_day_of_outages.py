@@ -373,6 +373,7 @@ class Day:
 
 @contextmanager
 def day(path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> Generator[Day]:
+    random.seed(seed)  # of the waits between tries
     made = Day(path, seed)
     monkeypatch.setattr(transport_module, "exchange", made.network.exchange)
     try:
