@@ -29,6 +29,7 @@ from aicsched.forecast.live import forecast_live
 from aicsched.score.intensity import met_by_region
 from aicsched.signals import transport as transport_module
 from aicsched.signals import wire
+from aicsched.signals.known import measured
 from aicsched.signals.live import LastKnownGood
 from aicsched.signals.precedence import open_merged
 from aicsched.signals.secrets import Secret
@@ -53,8 +54,23 @@ PAST_S = 6 * DAY_S
 STEP_S = 900 if "OUTAGE_SEEDS" in os.environ else 1800
 HISTORY_S = 5 * DAY_S
 # How an upstream can be: cards of a deck, so that a day holds each of them.
-MOODS = ("well", "well", "well", "down", "silent", "flaky", "500", "429", "nonsense", "401", "stale", "stale")
-MOODS = (*MOODS, "skewed", "skewed", "ahead")
+MOODS = (
+    "well",
+    "well",
+    "well",
+    "down",
+    "silent",
+    "flaky",
+    "500",
+    "429",
+    "nonsense",
+    "401",
+    "stale",
+    "stale",
+    "skewed",
+    "skewed",
+    "ahead",
+)
 SKEWS_S = (-2 * HOUR_S, -200.0, -100.0, 100.0, 150.0, 3 * HOUR_S)
 NONSENSE = (
     b"",
@@ -363,8 +379,9 @@ class Day:
         """The store holds what was said, and nothing of it is damaged."""
         self.store.verify()
         for name, oracle in self.oracles.items():
-            kept = self.store.read(self.lives[name].source_id, oracle.live.zone)
-            known = ~np.isnan(kept.values_g_per_kwh) & (np.asarray(kept.quality) != Quality.FORECAST)
+            # A source whose data are late may give a forecast again of what it had measured.
+            kept = measured(self.store.read(self.lives[name].source_id, oracle.live.zone))
+            known = ~np.isnan(kept.values_g_per_kwh)
             stored = dict(
                 zip(kept.slots.starts_s()[known].tolist(), kept.values_g_per_kwh[known].tolist(), strict=True)
             )
