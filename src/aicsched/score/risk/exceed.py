@@ -177,8 +177,7 @@ def exceedance(
         return Exceedance(nothing, np.full(MEMORIES, 1 / MEMORIES), Odds(), 0)
     model = _Model(past[:, -(LOOKBACK_SLOTS + CHECK_REACH_SLOTS) :], limit_share, used, per_day, points)
     shares, odds, checks = model.checked()
-    curves = model.curves()
-    risk = recalibrated(np.tensordot(shares, curves, axes=(0, 1)), odds)
+    risk = model.risk(shares, odds)
     if used < horizon:
         risk = 1 - (1 - risk) ** (horizon / used)
     return Exceedance(np.maximum.accumulate(np.clip(risk, 0.0, 1.0), axis=1), shares, odds, checks)
@@ -219,10 +218,10 @@ class _Model:
         made[:, -1] *= np.exp(SAME_TIME * (np.cos(turn) - 1))
         return made
 
-    def curves(self) -> Array:
-        """Return the risk (n, memories, g) as it is foreseen now, some rows at a time."""
+    def risk(self, shares: Array, odds: Odds) -> Array:
+        """Return the risk (n, g) as it is foreseen now, some rows at a time."""
         nodes, span = len(self.past), self.span(self.slots - 1)
-        sums, made = np.empty((nodes, at.SUMS)), np.empty((nodes, MEMORIES, self.points))
+        sums, made = np.empty((nodes, at.SUMS)), np.empty((nodes, self.points))
         memory = self.memory(span)
 
         def parts(low: int, high: int) -> list[slice]:
@@ -235,9 +234,11 @@ class _Model:
 
         def foreseen(low: int, high: int) -> None:
             for part in parts(low, high):
-                run = CURVES.form(self.past, self.top, span, fits, self.limits, memory, made)
-                rest = (fits[part], self.limits[part], memory, made[part])
+                curves = np.empty((part.stop - part.start, MEMORIES, self.points))
+                run = CURVES.form(self.past, self.top, span, fits, self.limits, memory, curves)
+                rest = (fits[part], self.limits[part], memory, curves)
                 run(self.described(part), self.top[part], span, *rest)
+                made[part] = recalibrated(np.tensordot(shares, curves, axes=(0, 1)), odds)
 
         over_rows(summed, nodes)
         fits = _fit(sums, self.stride / self.horizon)
