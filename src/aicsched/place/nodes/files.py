@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aicsched.domain.schema import read_rows
 from aicsched.errors import InputError
-from aicsched.fleet.jobs_file import object_rows
 from aicsched.fleet.pod_schemas import MACHINES, PODS
+from aicsched.fleet.tables import read_objects
 from aicsched.place.nodes.openb import read_openb_nodes, read_openb_pods
 from aicsched.place.nodes.problem import NO_GANG, WHOLE_GPU, Requirements, build_nodes, build_pods
 
@@ -36,15 +35,6 @@ def _is_openb(file: Path) -> bool:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"'{file}' can't be read: {error}"
         raise InputError(msg, hint="give a CSV, parquet or JSON file", value=str(file)) from error
-
-
-def _cells(schema: Any, path: str | Path) -> tuple[dict[str, Any], ...]:  # noqa: ANN401 - a schema
-    file = Path(path)
-    rows, first_row = object_rows(file, schema.name)
-    if not rows:
-        msg = f"'{file}' holds no {schema.name}"
-        raise InputError(msg, hint="give at least one", value=str(file))
-    return read_rows(schema, rows, lambda cells: cells, where=f"'{file.name}'", first_row=first_row)
 
 
 def _column(rows: Sequence[dict[str, Any]], name: str, default: Any, factor: float = 1.0) -> list[Any]:  # noqa: ANN401
@@ -73,7 +63,7 @@ def read_machines(path: str | Path) -> Nodes:
     """
     if _is_openb(Path(path)):
         return read_openb_nodes(path)
-    rows = _cells(MACHINES, path)
+    rows = read_objects(path, MACHINES, dict)
     idle, gpu_idle = _column(rows, "idle_w", 0.0), _column(rows, "gpu_idle_w", 0.0)
     return build_nodes(
         _column(rows, "name", ""),
@@ -142,7 +132,7 @@ def read_pods(path: str | Path) -> Pods:
     """
     if _is_openb(Path(path)):
         return read_openb_pods(path)
-    rows = _cells(PODS, path)
+    rows = read_objects(path, PODS, dict)
     needs = [_requirements(row) for row in rows]
     kinds = {need: at for at, need in enumerate(dict.fromkeys(needs))}
     gangs = {name: at for at, name in enumerate(dict.fromkeys(row["gang"] for row in rows if "gang" in row))}
