@@ -440,6 +440,10 @@ def test(arguments: Sequence[str]) -> None:
 
 def lint(arguments: Sequence[str]) -> None:
     """Run all checks, after mending what can be mended if --fix is said."""
+    unknown = [one for one in arguments if one != "--fix"]
+    if unknown:
+        msg = f"lint knows --fix only, not {' '.join(unknown)}: checks look at the whole folder."
+        raise Failure(msg)
     ensure("test")
     if "--fix" in arguments:
         run([PYTHON, "-m", "ruff", "check", "--fix", "--exit-zero", "--quiet", "."], "mend style")

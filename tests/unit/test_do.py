@@ -240,6 +240,11 @@ def test_failed_checks_are_shown_and_named(
     assert "check good: done" in shown.err
 
 
+def test_lint_refuses_what_it_does_not_know(do: ModuleType) -> None:
+    with pytest.raises(do.Failure, match="--fix only, not src"):
+        do.lint(["src"])
+
+
 def test_an_environment_is_made_without_ensurepip(do: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)  # importing it fails, as on Debian
     do.create()
