@@ -23,6 +23,7 @@ from aicsched.place.cpsat import count_columns
 from aicsched.place.elastic.block import Block, JointOracle, JointSettling, plain_ground
 from aicsched.place.elastic.exact import MOST_COLUMNS, count_steps, solve_steps
 from aicsched.place.elastic.plan import choices_of, to_plan
+from aicsched.place.elastic.static import solve_static
 from aicsched.place.seating import Seating, build
 from aicsched.place.settling import STIFF, STIFFNESSES
 
@@ -44,6 +45,7 @@ _STEPS: Final = 60
 _POLISH_STEPS: Final = 400
 _MOST_POLISHED: Final = 5000
 _TINY_STEPS: Final = 60
+_MOST_STATIC: Final = 3000
 _ROUNDS: Final = 24
 _STEPS_PER_JOB: Final = 60
 _FEWEST_STEPS: Final = 2000
@@ -218,6 +220,13 @@ def _search(search: _Search, progress: Callable[[float, float], None]) -> None:
     if not tiny and not search.done() and len(problem.whole.job_ids) <= _MOST_POLISHED:
         polish(search.oracle, search.prices_g, steps=_POLISH_STEPS, seen=search.see)
         priced = search.oracle.price(search.prices_g)
+        progress(search.best_g, search.bound_g)
+    if not search.done() and len(problem.whole.job_ids) <= _MOST_STATIC:
+        # Where machines are large beside the room, all who scale get in each other's way: few don't.
+        left_s = search.until_s - time.process_time()
+        static = solve_static(search.block, gap=search.gap, seed=search.seed, cpu_s=left_s)
+        if static is not None:
+            search.offer(*static)
         progress(search.best_g, search.bound_g)
     if search.best is not None and not search.done():
         search.improve(priced)
