@@ -144,7 +144,7 @@ def plain_numpy(nodes: NodeColumns, pods: PodColumns) -> Array:
     seen, load = nodes.used.coverage_share, nodes.used.mean_share
     share = seen * (power(load + extra) - power(load)) + (1 - seen) * power(extra)
     kwh = share * (nodes.max_w - nodes.idle_w) * nodes.pue * hours / 1000
-    awake = seen * (load < 0.05) + (1 - seen) * 0.5
+    awake = seen * (load < 0.05) + (1 - seen)
     idle_kwh = awake * nodes.idle_w * nodes.pue * hours / 1000
     stays = 1 - nodes.memory_curves.at(memory / nodes.memory_gib)
     risk = 1 - (1 - nodes.curves.at(extra)) * stays * (1 - nodes.not_ready)

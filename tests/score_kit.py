@@ -90,7 +90,7 @@ def plain_terms(nodes: NodeColumns, pods: PodColumns, pod: int, node: int) -> di
     share = coverage * (power_share(load + extra) - power_share(load)) + (1 - coverage) * power_share(extra)
     idle_w, max_w, pue = (get(nodes, name, node) for name in ("idle_w", "max_w", "pue"))
     kwh = share * (max_w - idle_w) * pue * hours / 1000
-    awake = coverage * (coverage > 0 and load < 0.05) + (1 - coverage) * 0.5
+    awake = coverage * (coverage > 0 and load < 0.05) + (1 - coverage)
     idle_kwh = awake * idle_w * pue * hours / 1000
     per_kwh, per_vcpu_h = get(nodes, "usd_per_kwh", node), get(nodes, "usd_per_vcpu_h", node)
     priced = not (math.isnan(per_kwh) and math.isnan(per_vcpu_h))

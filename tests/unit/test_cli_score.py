@@ -113,6 +113,10 @@ def test_prices_are_told_and_weighed(run: Run, tmp_path: Path) -> None:
     [
         (("--prices", "sample", "--purchase", "spots"), "did you mean spot"),
         (("--exchange", "EUR"), "'EUR' is no rate of exchange"),
+        (("--exchange", "USD=2"), "'USD=2' is no rate of exchange"),
+        (("--prices", "sample", "--purchase", "reserved"), "tells none of reserved machines"),
+        (("--data-gb", "5"), "--data-gb 5 without --home"),
+        (("--hours", "inf"), "504"),
         (("--preset", "slofirst"), "did you mean slo-first"),
         (("--policy-file", "none.toml"), "can't be read"),
         (("--namespace", "web"), "without --policy-file"),
@@ -122,3 +126,12 @@ def test_what_is_wrong_is_named(run: Run, arguments: tuple[str, ...], words: str
     code, _, err = run("score", "regions", *arguments)
     assert code == 2
     assert words in err
+
+
+def test_memory_decides_which_node_fits(run: Run) -> None:
+    cards = as_json(run("score", "nodes", "--memory-gib", "100000", "--json", "--top", "1"))["scores"]
+    assert "GiB" in cards[0]["refusals"][0]
+
+
+def test_the_schema_of_prices_is_told(run: Run) -> None:
+    assert "currency" in run("schema", "prices")[1]

@@ -340,3 +340,27 @@ def test_no_nodes_and_no_pods() -> None:
     assert engine.top(pod(), 3).nodes.shape == (1, 0)
     nothing = PodColumns(vcpus=np.empty(0), duration_h=np.empty(0))
     assert ScoreEngine({1.0: lone()}).totals(nothing).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"pue": [0.1]}, "pue of 0.1"),
+        ({"g_per_kwh": [-50.0]}, "mid_g_per_kwh of -50"),
+        ({"idle_w": [500.0]}, "idle_w of 500"),
+        ({"transfer_g_per_gb": [-9.0]}, "transfer_g_per_gb of -9"),
+    ],
+)
+def test_impossible_facts_of_nodes_give_no_numbers(facts: dict[str, list[float]], words: str) -> None:
+    usual = {"vcpus": [8.0], "idle_w": [50.0], "max_w": [200.0], "g_per_kwh": [100.0]}
+    with pytest.raises(InputError, match=words):
+        NodeColumns.of(**(usual | facts))
+
+
+def test_the_first_price_needs_a_new_engine() -> None:
+    usual = {"idle_w": [50.0, 50.0], "max_w": [200.0, 200.0], "g_per_kwh": [100.0, 100.0]}
+    engine = ScoreEngine({1.0: NodeColumns.of(vcpus=[8.0, 8.0], **usual)}, (ScoreWeights(g_per_usd=5000.0),))
+    one = {name: value[:1] for name, value in usual.items()}
+    priced = NodeColumns.of(vcpus=[8.0], usd_per_vcpu_h=[0.05], **one)
+    with pytest.raises(InputError, match="make a new engine"):
+        engine.update(0, {1.0: priced})

@@ -147,6 +147,23 @@ def test_a_node_without_metrics_never_beats_a_healthy_twin(vcpus: int) -> None:
     assert dark.high_g - dark.low_g > light.high_g - light.low_g
 
 
+@pytest.mark.parametrize("hours", [1, 4, 24])
+def test_a_node_without_metrics_never_wins_in_an_idle_fleet(hours: int) -> None:
+    fleet = fleet_of(node("dark"), node("a"), node("b"))
+    seen = telemetry({"a": 0.02, "b": 0.02})
+    work = Request(vcpus=4, duration_s=hours * HOUR)
+    assert score_nodes(work, fleet, FORECASTS, seen, start_s=START)[-1].candidate == "dark"
+
+
+def test_a_node_that_fell_silent_is_known_no_better_by_its_energy_than_by_its_risk() -> None:
+    fell = np.full(14 * 24, 0.3)
+    fell[-72:] = np.nan
+    fleet = fleet_of(node("silent"), node("fresh"))
+    cards = score_nodes(WORK, fleet, FORECASTS, telemetry({"silent": fell, "fresh": 0.02}), start_s=START)
+    assert [card.candidate for card in cards] == ["fresh", "silent"]
+    assert "load unknown" in cards[1].terms[0].note
+
+
 def test_unknown_risk_grows_with_the_request() -> None:
     # The fault of a prior that ignores the load to come: a huge pod would fit best where nothing is known.
     small, large = (
@@ -318,6 +335,8 @@ def test_impossible_weights(bad: dict[str, Any]) -> None:
 def test_a_request_in_words() -> None:
     work = Request(vcpus=4, duration_s=5400, data_gb=3, home_region="de")
     assert work.describe() == "4 vCPUs for 1.5 h with 3 GB from de"
+    held = Request(vcpus=1, duration_s=3600, memory_gib=2)
+    assert held.describe() == "1 vCPUs and 2 GiB for 1 h"
 
 
 def test_an_unknown_home_is_named_with_its_neighbours() -> None:

@@ -73,10 +73,13 @@ def open_prices(
     last = math.ceil((start_s + hours * HOUR_S) / HOUR_S)
     window = SlotGrid(first * HOUR_S, HOUR_S, last - first)
     made: list[PriceSeries] = []
-    for source in price_sources(files):
-        for item in source.items():
-            if item.purchase not in {None, bought}:
-                continue
+    items = [(source, item) for source in price_sources(files) for item in source.items()]
+    known = sorted({str(item.purchase) for _, item in items if item.purchase is not None})
+    if known and str(bought) not in known:
+        msg = f"--prices tells none of {bought} machines"
+        raise InputError(msg, hint=f"use --purchase {known[0]}", value=purchase)
+    for source, item in items:
+        if item.purchase in {None, bought}:
             try:
                 series = source.read(item, window)
             except SignalGap:
@@ -160,7 +163,11 @@ def exchange_rates(exchange: list[str] | None) -> dict[str, float]:
     for text in exchange or ():
         code, _, rate = text.partition("=")
         try:
-            made[code.strip().upper()] = float(rate)
+            name = code.strip().upper()
+            made[name] = float(rate)
+            # Prices are told in dollars: a rate for them would change what is meant.
+            if name == "USD" and made[name] != 1.0:
+                raise ValueError  # noqa: TRY301 - told below as what else is no rate
         except ValueError as error:
             msg = f"'{text}' is no rate of exchange"
             raise InputError(msg, hint="write for example: --exchange EUR=1.1", value=text) from error

@@ -25,7 +25,7 @@ from aicsched.cli.options import (
 )  # fmt: skip
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, output_folder, print_table
 from aicsched.cli.prices import Bought, Exchange, Prices, open_prices
-from aicsched.errors import ConfigError
+from aicsched.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aicsched.config import Settings
     from aicsched.domain.score import ScoreCard
     from aicsched.score.policy import Policy
-    from aicsched.score.request import ScoreWeights
+    from aicsched.score.request import Request, ScoreWeights
     from aicsched.score.sensitivity import Lines
     from aicsched.signals.base import CarbonSource
 
@@ -43,11 +43,13 @@ app = typer.Typer(
     help="Score regions, nodes and special backends in grams, term by term.", no_args_is_help=True
 )
 Vcpus = Annotated[float, typer.Option("--vcpus", min=0.001, help="Hardware threads the request keeps busy.")]
-Hours = Annotated[float, typer.Option("--hours", min=0.001, help="How long it runs [h].")]
+# Forecasts reach 21 days.
+Hours = Annotated[float, typer.Option("--hours", min=0.001, max=504.0, help="How long it runs [h].")]
 Data = Annotated[
     float, typer.Option("--data-gb", min=0.0, help="Data moved when it runs away from home [GB].")
 ]
 Home = Annotated[str, typer.Option("--home", help="Its home region.")]
+Memory = Annotated[float, typer.Option("--memory-gib", min=0.0, help="Memory it holds [GiB].")]
 Top = Annotated[int, typer.Option("--top", min=1, help="How many to print.")]
 Telemetry = Annotated[str | None, typer.Option("--telemetry", help="Node telemetry, CSV or parquet.")]
 PolicyFile = Annotated[
@@ -208,12 +210,11 @@ def regions(
 ) -> None:
     """Rank regions for a request."""
     from aicsched.score.regions import score_regions
-    from aicsched.score.request import Request
 
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
-    request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
+    request = _request(vcpus, hours, data_gb, home)
     paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
     cards = score_regions(
         request, inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights, prices=paid
@@ -228,6 +229,7 @@ def nodes(
     hours: Hours = 4.0,
     data_gb: Data = 0.0,
     home: Home = "",
+    memory_gib: Memory = 0.0,
     carbon: Carbon = None,
     column: Column = None,
     unit: Unit = None,
@@ -253,12 +255,11 @@ def nodes(
     """Rank nodes for a request."""
     from aicsched.cli.options import open_telemetry
     from aicsched.score.nodes import score_nodes
-    from aicsched.score.request import Request
 
     source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
-    request = Request(vcpus=vcpus, duration_s=hours * 3600.0, data_gb=data_gb, home_region=home)
+    request = _request(vcpus, hours, data_gb, home, memory_gib)
     seen = open_telemetry(telemetry, inputs.fleet)
     paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
     weights = inputs.weights
@@ -295,6 +296,17 @@ def backends(
     inputs = _Inputs(source, fleet, at, model, 24.0, config, policy, sample=not carbon)
     cards = score_backends(inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights)
     _show("Backends, each for its default workload", cards, top=top, as_json=as_json)
+
+
+def _request(vcpus: float, hours: float, data_gb: float, home: str, memory_gib: float = 0.0) -> Request:
+    """Make the request of the options."""
+    from aicsched.score.request import Request
+
+    if data_gb and not home:
+        msg = f"--data-gb {data_gb:g} without --home"
+        raise InputError(msg, hint="say where the data lies: what stays there isn't moved", value=data_gb)
+    seconds = hours * 3600.0
+    return Request(vcpus=vcpus, duration_s=seconds, data_gb=data_gb, home_region=home, memory_gib=memory_gib)
 
 
 class _Inputs:

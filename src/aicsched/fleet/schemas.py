@@ -1,4 +1,4 @@
-"""What files of jobs, fleets, carbon and telemetry must look like."""
+"""What files of jobs, fleets, carbon, telemetry and prices must look like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.domain.schema import Column, Schema, read_cell
-from aicsched.domain.signal_schemas import CARBON, TELEMETRY
+from aicsched.domain.signal_schemas import CARBON, PRICES, TELEMETRY
 from aicsched.fleet.cloud_schemas import CLOUD_REGIONS
 from aicsched.fleet.pod_schemas import MACHINES, PODS
 
@@ -354,6 +354,7 @@ SCHEMAS: Final = MappingProxyType(
             PODS,
             CARBON,
             TELEMETRY,
+            PRICES,
         )
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -101,6 +102,8 @@ def node_columns(
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
     risk = assess(telemetry, names, column[0], weights.objectives, start_s=start_s, duration_s=duration_s)
+    # A node that fell silent is known no better by its energy than by its risk.
+    used = replace(used, coverage_share=np.minimum(used.coverage_share, risk.coverage_share))
     return NodeColumns(
         vcpus=column[0],
         memory_gib=column[1],

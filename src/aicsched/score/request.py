@@ -66,7 +66,8 @@ class Request:
         moved = (
             f" with {self.data_gb:g} GB from {self.home_region}" if self.data_gb and self.home_region else ""
         )
-        return f"{self.vcpus:g} vCPUs for {self.duration_s / HOUR_S:g} h{moved}"
+        held = f" and {self.memory_gib:g} GiB" if self.memory_gib else ""
+        return f"{self.vcpus:g} vCPUs{held} for {self.duration_s / HOUR_S:g} h{moved}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,11 @@ class NodeColumns:
         for name, ok, hint in (
             ("vcpus", self.vcpus > 0, "leave it out, or count its hardware threads"),
             ("not_ready", (self.not_ready >= 0) & (self.not_ready <= 1), "give a probability"),
+            ("pue", self.pue >= 1, "PUE is total over IT energy"),
+            ("mid_g_per_kwh", self.mid_g_per_kwh >= 0, "an intensity is 0 or more"),
+            ("idle_w", (self.idle_w >= 0) & (self.idle_w <= self.max_w), "give 0 <= idle_w <= max_w"),
+            ("transfer_g_per_gb", self.transfer_g_per_gb >= 0, "use 0 or more"),
+            ("embodied_g_per_vcpu_h", self.embodied_g_per_vcpu_h >= 0, "use 0 or more"),
         ):
             if not ok.all():
                 row = int(np.argmin(ok))
@@ -285,8 +290,8 @@ def pack_nodes(nodes: NodeColumns) -> PackedNodes:
     facts[at.VCPUS] = nodes.vcpus
     facts[at.MEMORY_GIB] = nodes.memory_gib
     facts[at.RANGE_KW] = (nodes.max_w - nodes.idle_w) * nodes.pue / 1000.0
-    # What was not measured is empty or not with even odds.
-    facts[at.AWAKE_KW] = idle_kw * (empty + 0.5 * unknown)
+    # What was not measured counts as empty: no node may win for want of evidence.
+    facts[at.AWAKE_KW] = idle_kw * (empty + unknown)
     facts[at.G_PER_KWH] = nodes.mid_g_per_kwh
     facts[at.USD_PER_KWH] = np.where(rented, 0.0, np.nan_to_num(nodes.usd_per_kwh))
     facts[at.USD_PER_VCPU_H] = np.nan_to_num(nodes.usd_per_vcpu_h)

@@ -325,7 +325,7 @@ class ScoreEngine:
         Raises
         ------
         InputError
-            Other spans, more than one node, another grid of risk curves, or no such node.
+            Other spans, more than one node, another grid of risk curves, the first price, or no such node.
         """
         self._check_node(node)
         if tuple(sorted(spans)) != self.spans_h or any(len(columns) != 1 for columns in spans.values()):
@@ -339,6 +339,10 @@ class ScoreEngine:
                 if here.shape[1] != there.shape[1]:
                     msg = f"risk curves of {there.shape[1]} points among others of {here.shape[1]}"
                     raise InputError(msg, hint="use one grid for all nodes", value=there.shape[1])
+        if not self._priced and any(bool(span.packed.priced.any()) for span in fresh):
+            # Until now money was left out for all; the others would be free beside this one.
+            msg = f"a price of node {node}, while none is known of the others"
+            raise InputError(msg, hint="make a new engine, which refuses what has no price", value=node)
         with self._lock:
             for old, new in zip(self._spans, fresh, strict=True):
                 old.packed.facts[:, node] = new.packed.facts[:, 0]

@@ -121,8 +121,10 @@ def fit_odds(risk: Array, broke: Array, weights: Array) -> Odds:
         chance = 1 / (1 + np.exp(-np.clip(level + slope * x, -30.0, 30.0)))
         rest, bend = weight * (hit - chance), weight * chance * (1 - chance)
         prior = np.array([PRIOR_EVENTS, PRIOR_EVENTS * PRIOR_SLOPE])
-        towards = np.array([rest.sum(), rest @ x]) - prior * np.array([level, slope - 1])
-        curvature = np.array([[bend.sum(), bend @ x], [bend @ x, bend @ np.square(x)]]) + np.diag(prior)
+        # Sums, not products of vectors: threads of BLAS would spin on these for most of a refresh.
+        towards = np.array([rest.sum(), (rest * x).sum()]) - prior * np.array([level, slope - 1])
+        bent = bend * x
+        curvature = np.array([[bend.sum(), bent.sum()], [bent.sum(), (bent * x).sum()]]) + np.diag(prior)
         step = np.linalg.solve(curvature, towards)
         level, slope = level + float(step[0]), slope + float(step[1])
     return Odds(float(np.clip(level, -5.0, 5.0)), float(np.clip(slope, *_SLOPES)))
