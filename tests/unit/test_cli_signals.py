@@ -191,8 +191,11 @@ def test_a_live_source_is_fetched_and_its_faults_are_exit_code_3(
     told = asked(capsys, "signals", "fetch", code=3)
     by_zone = {row["zone"]: row for row in told["fetched"]}
     assert "can't be reached" in by_zone["CISO"]["error"]
-    assert by_zone["syn-coal"]["error"] is not None  # the sample's present is not ours: all of it is too old
-    (row,) = [row for row in asked(capsys, "signals", "status")["signals"] if row["zone"] == "CISO"]
+    # The sample's present is not ours: it is stored, and told as old.
+    assert by_zone["syn-coal"]["error"] is None
+    states = {row["zone"]: row for row in asked(capsys, "signals", "status")["signals"]}
+    assert states["syn-coal"]["state"] == "neutral"
+    row = states["CISO"]
     assert (row["state"], row["failures"]) == ("neutral", 1)
     assert "can't be reached" in row["last_error"]
     code, _, err = run(capsys, "signals", "fetch", "--zone", "XX")

@@ -10,6 +10,7 @@ import typer
 from aicsched.errors import InputError
 
 if TYPE_CHECKING:
+    from aicsched.config.signals import SignalSettings
     from aicsched.domain.carbon import CarbonSeries, IntensityKind
     from aicsched.domain.fleet import Fleet
     from aicsched.domain.forecast import Forecast
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from aicsched.domain.telemetry import Telemetry
     from aicsched.forecast.base import Covariates
     from aicsched.signals.base import CarbonSource
+    from aicsched.signals.store import SignalStore
 
 __all__ = [
     "At",
@@ -34,6 +36,7 @@ __all__ = [
     "open_covariates",
     "open_fleet",
     "open_services",
+    "open_store",
     "open_telemetry",
     "planning_time",
     "zone_forecasts",
@@ -148,10 +151,33 @@ def open_carbon(
     return SampleCarbon(kind=chosen or IntensityKind.AVERAGE)
 
 
+def open_store(settings: SignalSettings, path: str | Path | None, *, read_only: bool = False) -> SignalStore:
+    """Open the store of signals with what the settings say of it.
+
+    Parameters
+    ----------
+    settings : SignalSettings
+        Where it lies, and how long it keeps what it holds.
+    path : str, Path or None
+        Another place.
+    read_only : bool
+        Whether nothing is written.
+
+    Returns
+    -------
+    SignalStore
+        Open.
+    """
+    from aicsched.signals.store import SignalStore
+    from aicsched.slots import DAY_S
+
+    kept_s = settings.retention_days * DAY_S
+    return SignalStore(path or settings.store, read_only=read_only, retention_s=kept_s)
+
+
 def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
     from aicsched.config import load_settings
     from aicsched.signals.carbon.stored import StoredCarbon
-    from aicsched.signals.store import SignalStore
 
     if len(files) > 1:
         msg = "signals can't be mixed with other carbon files"
@@ -159,11 +185,11 @@ def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
     settings = load_settings().signals
     prefix, _, path = files[0].partition(":")
     if prefix == "store":
-        held = SignalStore(path or settings.store, read_only=True)
+        held = open_store(settings, path, read_only=True)
         return StoredCarbon(held, order=settings.order, kind=kind)
     from aicsched.signals.precedence import open_merged
 
-    return open_merged(settings, store=SignalStore(path or settings.store))
+    return open_merged(settings, store=open_store(settings, path))
 
 
 def open_fleet(path: Path | None) -> Fleet:

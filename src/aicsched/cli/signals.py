@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aicsched.cli.options import Carbon, Column, Kind, Lag, TimeZone, Unit, open_carbon
+from aicsched.cli.options import Carbon, Column, Kind, Lag, TimeZone, Unit, open_carbon, open_store
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, print_table
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ def group() -> None:
 
 def _store(path: Path | None, config: Path | None, *, read_only: bool) -> SignalStore:
     from aicsched.config import load_settings
-    from aicsched.signals.store import SignalStore
-    from aicsched.slots import HOUR_S
 
-    settings = load_settings(config).signals
-    kept_s = settings.retention_days * 24 * HOUR_S
-    return SignalStore(path or settings.store, read_only=read_only, retention_s=kept_s)
+    return open_store(load_settings(config).signals, path, read_only=read_only)
 
 
 def _now_s(at: str | None) -> int:
@@ -138,7 +134,8 @@ def status(store: Store = None, at: At = None, config: ConfigFile = None, as_jso
         for row in rows
     ]
     heading = (
-        "source and zone",
+        "zone",
+        "source",
         "state",
         "newest slot ends",
         "age [h]",

@@ -346,4 +346,7 @@ class LastKnownGood:
 def _until(held: CarbonSeries, now_s: int, history_s: int) -> CarbonSeries:
     """Return the slots that are over, of the last so many seconds."""
     known = measured(held)
-    return known.window(known.slots.between(max(known.slots.start_s, now_s - history_s), now_s))
+    slots = known.slots
+    # Of what ended long ago the last slot is left, to be told as old.
+    first_s = max(slots.start_s, min(now_s - history_s, slots.end_s - slots.step_s))
+    return known.window(slots.between(first_s, now_s))

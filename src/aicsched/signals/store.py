@@ -459,7 +459,14 @@ class SignalStore:
 
     def _prune_sometimes(self, database: sqlite3.Connection, read_s: int) -> None:
         if read_s - self._pruned_s >= DAY_S:
-            database.execute("DELETE FROM readings WHERE start_s < ?", (read_s - self.retention_s,))
+            # Behind each series' own newest slot: neither a clock that was ahead nor a file of another
+            # year may take away what is held.
+            database.execute(
+                "DELETE FROM readings WHERE start_s < min(?, ("
+                "SELECT max(newest.start_s) + series.step_s FROM readings AS newest "
+                "JOIN series USING (series_id) WHERE newest.series_id = readings.series_id)) - ?",
+                (read_s, self.retention_s),
+            )
             self._pruned_s = read_s
 
     def verify(self) -> int:
