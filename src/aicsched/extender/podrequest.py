@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import UnitError
+from aicsched.extender.names import EXPECTED_DURATION
 from aicsched.extender.wire import PodSpec
 from aicsched.units import parse_duration_s, parse_quantity
 
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
     from aicsched.extender.wire import Container, Pod
 
-__all__ = ["DEFAULT_DURATION_S", "DEFAULT_VCPUS", "DURATION_ANNOTATION", "PodRequest", "read_pod_request"]
+__all__ = ["DEFAULT_DURATION_S", "DEFAULT_VCPUS", "PodRequest", "read_pod_request"]
 
-DURATION_ANNOTATION: Final = "aicsched.io/expected-duration"
 DEFAULT_DURATION_S: Final = 3600.0
 # What kube-scheduler itself counts for a container without a CPU request (DefaultMilliCPURequest = 100).
 DEFAULT_VCPUS: Final = 0.1
@@ -105,7 +105,7 @@ def _quantity(resources: Mapping[str, str | float] | None, name: str) -> float:
 
 
 def _duration_s(annotations: Mapping[str, str]) -> float:
-    text = annotations.get(DURATION_ANNOTATION)
+    text = annotations.get(EXPECTED_DURATION)
     if text is None:
         return DEFAULT_DURATION_S
     try:
