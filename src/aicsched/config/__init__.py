@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aicsched.config.extender import ExtenderSettings
 from aicsched.config.signals import SIGNAL_ENVIRONMENT, SignalSettings, read_signals
+from aicsched.config.tables import ENV_PREFIX, Table, is_service_link, read_table, variable_of
 from aicsched.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ENVIRONMENT_ONLY", "Origin", "Settings", "load_settings", "origins"]
 
-ENV_PREFIX: Final = "AICSCHED_"
 DEFAULT_FILE: Final = "aicsched.toml"
 # Read where they are needed before any settings exist; they choose no number in an answer.
 ENVIRONMENT_ONLY: Final = frozenset({"CONFIG", "CACHE_DIR", "KERNELS", "SHARED"})
+# Tables with nothing of their own in how they are read; add one here and a field of its name below.
+TABLES: Final[dict[str, type[Table]]] = {"extender": ExtenderSettings}
 
 
 class Settings(BaseSettings):
@@ -58,6 +61,8 @@ class Settings(BaseSettings):
         Port the extender listens on; 0 takes a free one.
     signals : SignalSettings
         Where live signals come from, and where they are kept: the table ``[signals]``.
+    extender : ExtenderSettings
+        What the scheduler extender serves: the table ``[extender]``.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
@@ -73,6 +78,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8888, ge=0, le=65535)
     signals: SignalSettings = Field(default_factory=SignalSettings)
+    extender: ExtenderSettings = Field(default_factory=ExtenderSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -86,6 +92,9 @@ class Settings(BaseSettings):
         """Leave all layering to `load_settings`, which also remembers where each value came from."""
         del env_settings
         return (init_settings,)
+
+
+_NESTED: Final = frozenset({"signals", *TABLES})
 
 
 class Origin(BaseModel):
@@ -136,18 +145,28 @@ def _environment_layer() -> _Layer:
     found = {
         name.removeprefix(ENV_PREFIX): value
         for name, value in os.environ.items()
-        if name.startswith(ENV_PREFIX)
+        if name.startswith(ENV_PREFIX) and not is_service_link(name, value)
     }
     apart = ENVIRONMENT_ONLY | set(SIGNAL_ENVIRONMENT)
-    values = {name.lower(): value for name, value in found.items() if name not in apart}
+    inside = tuple(f"{name}_".upper() for name in TABLES)
+    values = {
+        name.lower(): value
+        for name, value in found.items()
+        if name not in apart and not name.startswith(inside)
+    }
     return _Layer("environment", values)
 
 
 def _signals(layers: list[_Layer]) -> SignalSettings:
     """Read what of signals is in the file, and what the environment adds to it."""
-    tables = [layer.values["signals"] for layer in layers if "signals" in layer.values]
+    table, _ = _table_of("signals", layers)
     named = {name: os.environ.get(ENV_PREFIX + name) for name in SIGNAL_ENVIRONMENT}
-    return read_signals(tables[0] if tables else {}, {name: text for name, text in named.items() if text})
+    return read_signals(table, {name: text for name, text in named.items() if text})
+
+
+def _table_of(name: str, layers: list[_Layer]) -> tuple[Any, str]:
+    """Return a table and what it stands in; only a file has tables."""
+    return next(((layer.values[name], layer.source) for layer in layers if name in layer.values), ({}, ""))
 
 
 def _layers(path: Path | None, overrides: Mapping[str, Any]) -> list[_Layer]:
@@ -160,11 +179,12 @@ def _layers(path: Path | None, overrides: Mapping[str, Any]) -> list[_Layer]:
 def _refuse_unknown(layer: _Layer) -> None:
     flat = layer.source == "environment"
     for name in layer.values:
-        if name not in Settings.model_fields or (flat and name == "signals"):
+        if name not in Settings.model_fields or (flat and name in _NESTED):
             shown = f"{ENV_PREFIX}{name.upper()}" if layer.source == "environment" else name
             msg = f"unknown setting '{shown}' in the {layer.source}"
             # What was mistyped may be a token's name: its value is never shown.
-            near = [*Settings.model_fields, *(each.lower() for each in SIGNAL_ENVIRONMENT if flat)]
+            near = [name for name in Settings.model_fields if not (flat and name in _NESTED)]
+            near += [each.lower() for each in SIGNAL_ENVIRONMENT if flat]
             raise ConfigError(msg, hint=did_you_mean(name, near, count=1), value=name)
 
 
@@ -195,6 +215,8 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         _refuse_unknown(layer)
         merged.update(layer.values)
     merged["signals"] = _signals(layers)
+    for name, kind in TABLES.items():
+        merged[name] = read_table(kind, name, _table_of(name, layers)[0], os.environ)
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -240,16 +262,30 @@ def origins(path: Path | None = None, **overrides: Any) -> tuple[Origin, ...]:
     plain = tuple(
         Origin(name=name, value=getattr(settings, name), source=source(name))
         for name in Settings.model_fields
-        if name != "signals"
+        if name not in _NESTED
     )
-    return plain + _signal_origins(settings.signals, layers)
+    nested = [each for name in TABLES for each in _table_origins(name, getattr(settings, name), layers)]
+    return (*plain, *nested, *_signal_origins(settings.signals, layers))
+
+
+def _table_origins(name: str, read: Table, layers: list[_Layer]) -> tuple[Origin, ...]:
+    table, where = _table_of(name, layers)
+
+    def source(key: str) -> str:
+        variable = variable_of(name, key)
+        if os.environ.get(variable):
+            return f"environment {variable}"
+        return where if key in table else "default"
+
+    return tuple(
+        Origin(name=dotted, value=value, source=source(dotted.removeprefix(f"{name}.")))
+        for dotted, value in read.facts(name).items()
+    )
 
 
 def _signal_origins(signals: SignalSettings, layers: list[_Layer]) -> tuple[Origin, ...]:
     said = {f"signals.{source}.{key}": name for name, (source, key) in SIGNAL_ENVIRONMENT.items()}
-    table, where = next(
-        ((layer.values["signals"], layer.source) for layer in layers if "signals" in layer.values), ({}, "")
-    )
+    table, where = _table_of("signals", layers)
 
     def source(name: str) -> str:
         variable = said.get(name)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from aicsched.config.tables import as_table, checked, refuse_unknown
 from aicsched.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -222,12 +223,10 @@ def read_signals(table: Any, environment: Mapping[str, str]) -> SignalSettings: 
     >>> read.facts()["signals.eia.key"], read.sources["eia"].zones
     ('***', {'CISO': 'CISO'})
     """
-    if not isinstance(table, dict):
-        msg = "'signals' in the settings file is no table"
-        raise ConfigError(msg, hint='write [signals] and order = ["eia"]', value=type(table).__name__)
+    table = as_table("signals", table)
     own = {name: value for name, value in table.items() if name not in SOURCES}
     known = [name for name in SignalSettings.model_fields if name != "sources"]
-    _refuse_unknown("signals", own, [*known, *SOURCES], known)
+    refuse_unknown("signals", own, [*known, *SOURCES], known)
     tables = {name: _source_table(name, table[name]) for name in SOURCES if name in table}
     for variable, value in environment.items():
         source, key = SIGNAL_ENVIRONMENT[variable]
@@ -239,19 +238,17 @@ def read_signals(table: Any, environment: Mapping[str, str]) -> SignalSettings: 
             raise ConfigError(msg, hint="give one of them", value=source)
         held.pop(base + _FILE, None)  # the environment wins
         held[key] = value
-    sources = {name: _made(SOURCES[name], f"signals.{name}", held) for name, held in tables.items()}
-    made = _made(SignalSettings, "signals", own | {"sources": sources})
-    for name in made.order:
+    sources = {name: checked(SOURCES[name], f"signals.{name}", held) for name, held in tables.items()}
+    settings = checked(SignalSettings, "signals", own | {"sources": sources})
+    for name in settings.order:
         if name not in SOURCES:
             msg = f"signals.order names the unknown source '{name}'"
             raise ConfigError(msg, hint=did_you_mean(name, SOURCES, count=1), value=name)
-    return made
+    return settings
 
 
-def _source_table(name: str, table: Any) -> dict[str, Any]:  # noqa: ANN401 - from TOML
-    if not isinstance(table, dict):
-        msg = f"'signals.{name}' in the settings file is no table"
-        raise ConfigError(msg, hint=f"write [signals.{name}]", value=type(table).__name__)
+def _source_table(name: str, given: Any) -> dict[str, Any]:  # noqa: ANN401 - from TOML
+    table = as_table(f"signals.{name}", given)
     kind = SOURCES[name]
     for secret in kind.secrets:
         if secret in table:
@@ -260,22 +257,5 @@ def _source_table(name: str, table: Any) -> dict[str, Any]:  # noqa: ANN401 - fr
             hint = f"take it out, and set {variable}, or {secret}{_FILE} to a file that holds it"
             raise ConfigError(msg, hint=hint)
     fields = [field for field in kind.model_fields if field not in kind.secrets]
-    _refuse_unknown(f"signals.{name}", table, fields, fields)
-    return dict(table)
-
-
-def _refuse_unknown(where: str, table: dict[str, Any], near: list[str], known: list[str]) -> None:
-    for key in table:
-        if key not in known:
-            msg = f"unknown setting '{where}.{key}' in the settings file"
-            raise ConfigError(msg, hint=did_you_mean(key, near, count=1), value=key)
-
-
-def _made(kind: Any, where: str, values: dict[str, Any]) -> Any:  # noqa: ANN401 - a model of its kind
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join((where, *(str(part) for part in first["loc"])))
-        msg = f"setting '{name}': {first['msg'].lower()}"
-        raise ConfigError(msg, hint="see `aicsched config show`", value=name) from None
+    refuse_unknown(f"signals.{name}", table, fields, fields)
+    return table
