@@ -4,11 +4,22 @@ etcd is Debian's; kube-apiserver is built by Go from the modules that go.mod bes
 takes some ten minutes once and is then kept in the project's cache. No kubelet runs: nodes are what tests
 post, and pods are bound but never started. Whoever gets the fixture on a machine without Go or the
 module proxy is told so, and skipped.
+
+With `scheduler` the real kube-scheduler runs, too; `objects` beside this file makes nodes and pods, and
+waits for what becomes of them; the fixture `plane` of conftest.py is one control plane for all modules::
+
+    def test_something(plane, extender_port):
+        make_nodes(plane, {"a": {}, "b": {}})
+        config = scheduler_config(extender_entry(f"http://127.0.0.1:{extender_port}", weight=12))
+        with scheduler(plane, config) as running:
+            make_pods(plane, [pod("web-0")])
+            assert wait_bound(plane, ["web-0"])["web-0"] == "a", running.log()
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import shutil
@@ -18,6 +29,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +37,14 @@ from typing import TYPE_CHECKING, Any
 from tests.debian_kit import ROOT, NotToBeHad, find_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
 HERE = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache" / "kubernetes"
 ADMIN = "admin-token"
+SCHEDULER = "scheduler-token"
 _BUILD_S = 3600
 _START_S = 120
-_READY_S = 5
 
 
 def _version() -> str:
@@ -107,6 +119,63 @@ class ControlPlane:
                 msg = f"{method} {path}: {error.code} {error.read().decode()}"
             raise RefusedError(msg) from None
 
+    def call_many(self, method: str, calls: Iterable[tuple[str, Any]], *, workers: int = 4) -> list[Any]:
+        """Ask the API many times over a few kept connections: some hundred calls a second.
+
+        Parameters
+        ----------
+        method : str
+            Of all calls.
+        calls : iterable of tuple of str and any
+            Paths and bodies.
+        workers : int
+            Connections at a time.
+
+        Returns
+        -------
+        list
+            The answers, in the order of the calls.
+        """
+        todo = list(calls)
+        shares = [todo[at::workers] for at in range(workers)]
+        with ThreadPoolExecutor(workers) as pool:
+            answers = list(pool.map(lambda share: self._call_share(method, share), shares))
+        return [answers[at % workers][at // workers] for at in range(len(todo))]
+
+    def _call_share(self, method: str, calls: list[tuple[str, Any]]) -> list[Any]:
+        host = self.url.removeprefix("https://")
+        trusted = ssl.create_default_context(cafile=str(self.ca))
+        head = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
+        link = http.client.HTTPSConnection(host, timeout=60, context=trusted)
+        answers: list[Any] = []
+        with contextlib.closing(link):
+            for path, body in calls:
+                link.request(method, path, None if body is None else json.dumps(body).encode(), head)
+                answer = link.getresponse()
+                content = answer.read()
+                if answer.status >= http.client.BAD_REQUEST:
+                    msg = f"{method} {path}: {answer.status} {content.decode()}"
+                    raise RefusedError(msg)
+                answers.append(json.loads(content))
+        return answers
+
+    def service_account(self, namespace: str, name: str) -> str:
+        """Make a service account, and a token of it from the API server itself.
+
+        Parameters
+        ----------
+        namespace, name : str
+            Of the account; roles bind to it as in any cluster.
+
+        Returns
+        -------
+        str
+            A bearer token, for `call` and `kubeconfig`.
+        """
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        self.call("POST", accounts, {"metadata": {"name": name}})
+        return str(self.call("POST", f"{accounts}/{name}/token", {"spec": {}})["status"]["token"])
+
     def kubeconfig(self, token: str = ADMIN) -> Path:
         """Write a kubeconfig for the bearer of a token."""
         cluster = {"server": self.url, "certificate-authority": str(self.ca)}
@@ -118,7 +187,7 @@ class ControlPlane:
             "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
             "current-context": "here",
         }
-        path = self.folder / f"{token}.kubeconfig"
+        path = self.folder / f"{token[-40:]}.kubeconfig"
         path.write_text(json.dumps(config))
         return path
 
@@ -166,6 +235,8 @@ def control_plane(folder: Path, tokens: dict[str, str] | None = None) -> Generat
     key = folder / "service-account.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     rows = [f'{ADMIN},admin,1,"system:masters"']
+    # Kubernetes itself gives this name the rights that a scheduler needs, and no more.
+    rows += [f"{SCHEDULER},system:kube-scheduler,2"]
     rows += [f"{token},{name},{name}" for token, name in (tokens or {}).items()]
     (folder / "tokens.csv").write_text("\n".join(rows) + "\n")
     of_etcd = [
@@ -204,3 +275,142 @@ def _wait(plane: ControlPlane, process: subprocess.Popen[bytes]) -> None:
     log = (plane.folder / "apiserver.log").read_text()[-2000:]
     msg = f"kube-apiserver did not get ready: {last}\n{log}"
     raise AssertionError(msg)
+
+
+# ---------------------------------------------------------------- kube-scheduler
+
+
+def extender_entry(url: str, **more: Any) -> dict[str, Any]:
+    """Write an entry of an extender as our guide advises: by name, with a short timeout, ignorable.
+
+    Parameters
+    ----------
+    url : str
+        Its prefix, without a verb.
+    more
+        Fields of the entry in their own spelling, in the place of ours: ``weight=12``, ``filterVerb=""``,
+        ``nodeCacheCapable=False``, ``preemptVerb="preempt"``, ``tlsConfig={"caFile": ...}``.
+
+    Returns
+    -------
+    dict
+        For `scheduler_config`.
+    """
+    entry: dict[str, Any] = {
+        "urlPrefix": url,
+        "filterVerb": "filter",
+        "prioritizeVerb": "prioritize",
+        "weight": 3,
+        "nodeCacheCapable": True,
+        "ignorable": True,
+        "httpTimeout": "1s",
+    }
+    if url.startswith("https:"):
+        entry["enableHTTPS"] = True
+    return {key: value for key, value in (entry | more).items() if value != ""}
+
+
+def scheduler_config(*extenders: dict[str, Any], percentage: int = 100, **more: Any) -> dict[str, Any]:
+    """Write a KubeSchedulerConfiguration; who runs it adds how the API is reached.
+
+    Parameters
+    ----------
+    *extenders : dict
+        Entries, as `extender_entry` makes them.
+    percentage : int
+        Of the nodes that are scored; 0 is Kubernetes' own choice, which is 10 % of a large cluster.
+    more
+        Other fields in their own spelling: ``profiles=[...]``, ``podMaxBackoffSeconds=1``.
+
+    Returns
+    -------
+    dict
+        The configuration.
+    """
+    return {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "leaderElection": {"leaderElect": False},
+        "percentageOfNodesToScore": percentage,
+        "podInitialBackoffSeconds": 1,
+        "podMaxBackoffSeconds": 2,
+        "extenders": list(extenders),
+    } | more
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A running kube-scheduler.
+
+    Parameters
+    ----------
+    url : str
+        Where it serves its metrics.
+    folder : Path
+        With its configuration and log.
+    process : subprocess.Popen
+        Its process.
+    """
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def log(self) -> str:
+        """Read what it said so far."""
+        return (self.folder / "scheduler.log").read_text(encoding="utf-8", errors="replace")
+
+    def get(self, path: str) -> str:
+        """Ask it for ``/metrics``, ``/configz`` or a probe."""
+        # Its certificate is made at its start, by itself, for nobody to know.
+        nobody = ssl._create_unverified_context()
+        with urllib.request.urlopen(self.url + path, timeout=10, context=nobody) as answer:
+            return str(answer.read().decode())
+
+
+@contextlib.contextmanager
+def scheduler(plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2) -> Generator[Scheduler]:
+    """Run kube-scheduler against a control plane; its start takes about a second.
+
+    Parameters
+    ----------
+    plane : ControlPlane
+        Whose pods it schedules. One at a time: without leader election two would race.
+    config : dict
+        From `scheduler_config`.
+    verbosity : int
+        Of its log; from 5 on it tells why an extender's answer was dropped, from 10 on every score.
+
+    Yields
+    ------
+    Scheduler
+        That is ready.
+
+    Raises
+    ------
+    AssertionError
+        It refused to start, with the end of its log.
+    """
+    program = built("kube-scheduler")
+    port = _port()
+    folder = plane.folder / f"scheduler-{port}"
+    folder.mkdir()
+    # Its own limits of 50 calls a second would be measured in the place of scheduling.
+    reached = {"kubeconfig": str(plane.kubeconfig(SCHEDULER)), "qps": 5000, "burst": 5000}
+    (folder / "config.json").write_text(json.dumps({"clientConnection": reached} | config))
+    command = [
+        str(program), f"--config={folder / 'config.json'}", "--bind-address=127.0.0.1",
+        f"--secure-port={port}", f"--cert-dir={folder}", f"-v={verbosity}",
+        "--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics,/configz",
+    ]  # fmt: skip
+    with _running(command, folder / "scheduler.log") as process:
+        running = Scheduler(f"https://127.0.0.1:{port}", folder, process)
+        until = time.monotonic() + _START_S
+        while True:
+            with contextlib.suppress(OSError):
+                running.get("/readyz")
+                break
+            alive = process.poll() is None and time.monotonic() < until
+            assert alive, f"kube-scheduler did not get ready:\n{running.log()[-3000:]}"
+            time.sleep(0.1)
+        yield running

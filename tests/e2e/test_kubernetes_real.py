@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aicsched.errors import ConfigError
 from aicsched.fleet.kubernetes.watch import ClusterWatch, WatchLimits, connect
-from tests.debian_kit import NotToBeHad
-from tests.e2e.control_plane import ControlPlane, RefusedError, control_plane
+from tests.e2e.control_plane import RefusedError
+from tests.e2e.objects import eventually, make_namespace, make_nodes
 from tests.kube_kit import budget, node, pod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from tests.e2e.control_plane import ControlPlane
 
 pytestmark = pytest.mark.e2e
 
-READER, STRANGER = "reader-token", "stranger-token"
 QUICK = WatchLimits(first_wait_s=0.1, longest_wait_s=1.0)
 KINDS = ["nodes", "pods", "poddisruptionbudgets"]
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Of a reader of the cluster, and of someone who may do nothing."""
+
+    reader: str
+    stranger: str
+
+
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give a control plane with a namespace, a reader of the cluster, and someone who may do nothing."""
-    folder = tmp_path_factory.mktemp("plane")
-    try:
-        with control_plane(folder, {READER: "reader", STRANGER: "stranger"}) as made:
-            made.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
-            rbac = "/apis/rbac.authorization.k8s.io/v1"
-            rule = {"apiGroups": ["", "policy"], "resources": KINDS, "verbs": ["list", "watch"]}
-            made.call("POST", f"{rbac}/clusterroles", {"metadata": {"name": "reader"}, "rules": [rule]})
-            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"}
-            who = [{"kind": "User", "name": "reader", "apiGroup": "rbac.authorization.k8s.io"}]
-            binding = {"metadata": {"name": "reader"}, "roleRef": role, "subjects": who}
-            made.call("POST", f"{rbac}/clusterrolebindings", binding)
-            yield made
-    except NotToBeHad as reason:
-        pytest.skip(f"NOT TESTED against a real kube-apiserver: {reason}")
+def tokens(shared_plane: ControlPlane) -> Tokens:
+    """Make two service accounts, and let one read."""
+    make_namespace(shared_plane, "readers")
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rule = {"apiGroups": ["", "policy"], "resources": KINDS, "verbs": ["list", "watch"]}
+    shared_plane.call("POST", f"{rbac}/clusterroles", {"metadata": {"name": "reader"}, "rules": [rule]})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"}
+    who = [{"kind": "ServiceAccount", "name": "reader", "namespace": "readers"}]
+    binding = {"metadata": {"name": "reader"}, "roleRef": role, "subjects": who}
+    shared_plane.call("POST", f"{rbac}/clusterrolebindings", binding)
+    account = shared_plane.service_account
+    return Tokens(account("readers", "reader"), account("readers", "stranger"))
 
 
 def add(plane: ControlPlane, path: str, item: dict[str, Any]) -> None:
-    """Create an object, and give it its status, which the API takes for nodes only at once."""
+    """Create an object, and give it its status, which the API takes at once for nodes only."""
     item["metadata"].pop("uid", None)
-    for owner in item["metadata"].pop("ownerReferences", []):
-        del owner
+    item["metadata"].pop("ownerReferences", None)
     for container in item.get("spec", {}).get("containers", []):
         container.setdefault("image", "example.invalid/none")
     made = plane.call("POST", path, item)
@@ -55,22 +57,18 @@ def add(plane: ControlPlane, path: str, item: dict[str, Any]) -> None:
         plane.call("PUT", f"{path}/{item['metadata']['name']}/status", made)
 
 
-def eventually(holds: Callable[[], bool], within_s: float = 30.0) -> None:
-    """Wait until something holds."""
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, "not seen in time"
-        time.sleep(0.05)
-
-
-def test_a_watch_holds_what_the_api_says_and_follows_it(plane: ControlPlane) -> None:
-    for name in ("a", "b"):
-        add(plane, "/api/v1/nodes", node(name))
-    pods = "/api/v1/namespaces/shop/pods"
+def test_a_watch_holds_what_the_api_says_and_follows_it(plane: ControlPlane, tokens: Tokens) -> None:
+    make_nodes(plane, {"a": {}, "b": {}})
+    make_namespace(plane, "watched")
+    pods = "/api/v1/namespaces/watched/pods"
     for index, on in enumerate(("a", "a", "b")):
-        add(plane, pods, pod(f"web-{index}", on, cpu="1500m", memory="2Gi"))
-    add(plane, "/apis/policy/v1/namespaces/shop/poddisruptionbudgets", budget("web", "web", 0))
-    api = connect(kubeconfig=plane.kubeconfig(READER))
+        add(plane, pods, pod(f"web-{index}", on, cpu="1500m", memory="2Gi", namespace="watched"))
+    add(
+        plane,
+        "/apis/policy/v1/namespaces/watched/poddisruptionbudgets",
+        budget("web", "web", 0, namespace="watched"),
+    )
+    api = connect(kubeconfig=plane.kubeconfig(tokens.reader))
     with ClusterWatch(api, limits=QUICK) as watch:
         watch.wait()
         seen = watch.cluster()
@@ -91,20 +89,17 @@ def test_a_watch_holds_what_the_api_says_and_follows_it(plane: ControlPlane) -> 
         assert seen.requested("a").vcpus == 3.0
 
 
-def test_a_thousand_nodes_are_listed_page_by_page(plane: ControlPlane) -> None:
-    for index in range(1000):
-        add(plane, "/api/v1/nodes", node(f"n{index:04d}"))
-    api = connect(kubeconfig=plane.kubeconfig(READER))
+def test_a_thousand_nodes_are_listed_page_by_page(plane: ControlPlane, tokens: Tokens) -> None:
+    made = make_nodes(plane, 1000)
+    api = connect(kubeconfig=plane.kubeconfig(tokens.reader))
     with ClusterWatch(api, limits=QUICK) as watch:
         watch.wait(60.0)
-        listed = {one["metadata"]["name"] for one in plane.call("GET", "/api/v1/nodes")["items"]}
-        assert {one.name for one in watch.cluster().nodes} == listed
-        assert len(listed) >= 1000
+        assert {one.name for one in watch.cluster().nodes} == set(made)
 
 
-def test_whoever_may_not_read_is_told_what_right_is_missing(plane: ControlPlane) -> None:
+def test_whoever_may_not_read_is_told_what_right_is_missing(plane: ControlPlane, tokens: Tokens) -> None:
     with (
-        ClusterWatch(connect(kubeconfig=plane.kubeconfig(STRANGER)), limits=QUICK) as watch,
+        ClusterWatch(connect(kubeconfig=plane.kubeconfig(tokens.stranger)), limits=QUICK) as watch,
         pytest.raises(ConfigError, match=r"grant get, list and watch"),
     ):
         watch.wait(20.0)
@@ -112,4 +107,4 @@ def test_whoever_may_not_read_is_told_what_right_is_missing(plane: ControlPlane)
     with nobody as watch, pytest.raises(ConfigError, match=r"\(401\)"):
         watch.wait(20.0)
     with pytest.raises(RefusedError, match="403"):
-        plane.call("GET", "/api/v1/nodes", token=STRANGER)
+        plane.call("GET", "/api/v1/nodes", token=tokens.stranger)
