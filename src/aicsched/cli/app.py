@@ -22,6 +22,7 @@ from aicsched.cli import (
     cloud_regions,
     config,
     demo,
+    doctor,
     fleet,
     forecast,
     ledger,
@@ -69,6 +70,7 @@ app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")
 app.command("regions")(cloud_regions.regions)
 app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("schema")(schema.schema)
 
