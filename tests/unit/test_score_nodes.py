@@ -268,6 +268,46 @@ def test_arrays_and_cards_agree_and_are_ordered(
             assert 0 <= term.low_g <= term.mid_g <= term.high_g
 
 
+def test_pods_that_metrics_do_not_show_yet_are_load() -> None:
+    fleet, seen = fleet_of(node("a"), node("b")), telemetry({"a": 0.3, "b": 0.3})
+    plain = score_nodes(WORK, fleet, FORECASTS, seen, start_s=START)
+    cards = score_nodes(WORK, fleet, FORECASTS, seen, start_s=START, unseen_share=[0.45, 0.0])
+    by_name = {card.candidate: card for card in cards}
+    other = next(card for card in plain if card.candidate == "b")
+    assert by_name["b"].terms[0] == other.terms[0]
+    assert by_name["b"].slo_risk == pytest.approx(other.slo_risk, abs=1e-5)
+    assert by_name["a"].slo_risk > 0.5 > by_name["b"].slo_risk
+    # The request's watts lie on the flatter part of the curve, where the unseen pods put it.
+    operational = {name: card.terms[0].mid_g for name, card in by_name.items()}
+    assert operational["a"] == pytest.approx(
+        (power_share(0.75 + 0.125) - power_share(0.75)) * 320 * 1.2 * 5 / 1000 * 400
+    )
+    assert operational["a"] < operational["b"]
+
+
+def test_an_unseen_pod_keeps_a_node_from_being_empty() -> None:
+    fleet, seen = fleet_of(node("a")), telemetry({"a": 0.01})
+    (empty,) = score_nodes(WORK, fleet, FORECASTS, seen, start_s=START)
+    (used,) = score_nodes(WORK, fleet, FORECASTS, seen, start_s=START, unseen_share=0.1)
+    assert "idle_share" in {term.name for term in empty.terms}
+    assert "idle_share" not in {term.name for term in used.terms}
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [([0.1], r"\(1,\) for 2 nodes"), ([0.0, -0.1], "'b' has"), (np.nan, "'a' has")]
+)
+def test_an_unseen_load_must_be_a_share(share: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        node_columns(
+            fleet_of(node("a"), node("b")),
+            FORECASTS,
+            None,
+            start_s=START,
+            duration_s=HOUR,
+            unseen_share=share,
+        )
+
+
 def test_regions_worked_out_by_hand() -> None:
     work = Request(vcpus=8, duration_s=5 * HOUR, data_gb=10, home_region="r")
     cards = score_regions(work, fleet_of(), FORECASTS, start_s=START, weights=ScoreWeights(embodied="sci"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from aicsched.domain.score import Money, ScoreCard, ScoreTerm
+from aicsched.errors import InputError
 from aicsched.footprint.embodied import amortised_g
 from aicsched.footprint.power import power_band
 from aicsched.score.engine import NodeColumns, PodColumns, ScoreEngine
@@ -22,7 +23,7 @@ from aicsched.units import SECONDS_PER_HOUR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from aicsched.domain.fleet import Fleet, Node
     from aicsched.domain.forecast import Forecast
@@ -36,7 +37,7 @@ __all__ = ["node_columns", "score_nodes"]
 _WHOLE: Final = 0.995
 
 
-def node_columns(
+def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
     fleet: Fleet,
     forecasts: Mapping[str, Forecast],
     telemetry: Telemetry | None,
@@ -45,6 +46,7 @@ def node_columns(
     duration_s: float,
     weights: ScoreWeights = ScoreWeights(),  # noqa: B008 - frozen
     prices: MetPrices = MetPrices(),  # noqa: B008 - frozen
+    unseen_share: ArrayLike = 0.0,
 ) -> NodeColumns:
     """Lay the nodes of a fleet out as columns, over one span of time.
 
@@ -64,6 +66,9 @@ def node_columns(
         Its thresholds count here.
     prices : MetPrices
         Mean prices over the span.
+    unseen_share : array_like, shape (n,) or ()
+        Load of pods that are bound but not yet seen by the metrics, as shares of the nodes, >= 0
+        (`aicsched.fleet.kubernetes.Cluster.unseen_share`): it counts to risk and to power drawn.
 
     Returns
     -------
@@ -74,7 +79,10 @@ def node_columns(
     ------
     UnknownZone, SlotError
         A forecast is missing or too short.
+    InputError
+        The unseen load of a node is missing, negative or not finite.
     """
+    unseen = _unseen(unseen_share, fleet)
     met = met_by_region(fleet, forecasts, start_s, duration_s)
     place = {region.name: index for index, region in enumerate(fleet.regions)}
 
@@ -101,9 +109,16 @@ def node_columns(
     column = np.ascontiguousarray(table.T)
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
-    risk = assess(telemetry, names, column[0], weights.objectives, start_s=start_s, duration_s=duration_s)
+    risk = assess(
+        telemetry, names, column[0], weights.objectives,
+        start_s=start_s, duration_s=duration_s, unseen_share=unseen,
+    )  # fmt: skip
     # A node that fell silent is known no better by its energy than by its risk.
-    used = replace(used, coverage_share=np.minimum(used.coverage_share, risk.coverage_share))
+    used = replace(
+        used,
+        mean_share=used.mean_share + unseen,
+        coverage_share=np.minimum(used.coverage_share, risk.coverage_share),
+    )
     return NodeColumns(
         vcpus=column[0],
         memory_gib=column[1],
@@ -126,7 +141,7 @@ def node_columns(
     )
 
 
-def score_nodes(
+def score_nodes(  # noqa: PLR0913 - one keyword per thing that is known
     request: Request,
     fleet: Fleet,
     forecasts: Mapping[str, Forecast],
@@ -135,6 +150,7 @@ def score_nodes(
     start_s: int,
     weights: ScoreWeights = ScoreWeights(),  # noqa: B008 - frozen
     prices: Iterable[PriceSeries] = (),
+    unseen_share: ArrayLike = 0.0,
 ) -> tuple[ScoreCard, ...]:
     """Score every node for a request.
 
@@ -154,6 +170,9 @@ def score_nodes(
         Exchange rates, thresholds and hard limits.
     prices : iterable of PriceSeries, optional
         Of electricity by grid zone and of machines or threads by region, in dollars.
+    unseen_share : array_like, shape (n,) or ()
+        Load of pods that are bound but not yet seen by the metrics, as shares of the nodes, in the
+        order of ``fleet.nodes``.
 
     Returns
     -------
@@ -163,7 +182,8 @@ def score_nodes(
     Raises
     ------
     InputError
-        The home region, or all that the weights allow, are not in the fleet; the nearest names are given.
+        The home region, or all that the weights allow, are not in the fleet; the nearest names are given;
+        or the unseen load of a node is missing, negative or not finite.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
@@ -172,6 +192,7 @@ def score_nodes(
     columns = node_columns(
         fleet, forecasts, telemetry,
         start_s=start_s, duration_s=request.duration_s, weights=weights, prices=met_usd,
+        unseen_share=unseen_share,
     )  # fmt: skip
     regions = [region.name for region in fleet.regions]
     engine = ScoreEngine({request.duration_s / SECONDS_PER_HOUR: columns}, (weights,), regions)
@@ -207,6 +228,21 @@ def score_nodes(
         for index, node in enumerate(fleet.nodes)
     ]  # fmt: skip
     return tuple(sorted(cards, key=lambda card: (not card.feasible, card.mid_g, card.candidate)))
+
+
+def _unseen(share: ArrayLike, fleet: Fleet) -> NDArray[np.float64]:
+    """Return the unseen load of each node, checked."""
+    given, count = np.asarray(share, dtype=np.float64), len(fleet.nodes)
+    if given.shape not in {(), (count,)}:
+        msg = f"unseen loads of {given.shape} for {count} nodes"
+        raise InputError(msg, hint="give one share a node, in the order of the fleet")
+    values = np.broadcast_to(given, (count,))
+    good = np.isfinite(values) & (values >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        msg = f"node '{fleet.nodes[row].name}' has an unseen load of {values[row]:g}"
+        raise InputError(msg, hint="give shares of the node from 0", value=float(values[row]))
+    return values
 
 
 def _money(columns: NodeColumns, terms: PairTerms) -> list[Money | None]:
