@@ -192,7 +192,8 @@ class ControlPlane:
         return path
 
 
-def _port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -231,7 +232,7 @@ def control_plane(folder: Path, tokens: dict[str, str] | None = None) -> Generat
     """
     server = built("kube-apiserver")
     (etcd,) = find_programs("etcd-server", "etcd")
-    store, peer, port = _port(), _port(), _port()
+    store, peer, port = free_port(), free_port(), free_port()
     key = folder / "service-account.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     rows = [f'{ADMIN},admin,1,"system:masters"']
@@ -392,7 +393,7 @@ def scheduler(plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2
         It refused to start, with the end of its log.
     """
     program = built("kube-scheduler")
-    port = _port()
+    port = free_port()
     folder = plane.folder / f"scheduler-{port}"
     folder.mkdir()
     # Its own limits of 50 calls a second would be measured in the place of scheduling.

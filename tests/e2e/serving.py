@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.debian_kit import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
 _START_S = 90.0
@@ -29,6 +30,11 @@ from tests.extender_kit import snapshot_of
 holder = SnapshotHolder(snapshot_of(json.loads(sys.argv[1]), issued_at_s=time.time()))
 serve(ExtenderApp(holder), port=int(sys.argv[2]))
 """
+
+
+def grams_of(names: Iterable[str], green: str) -> str:
+    """Give every node its grams, one far fewer than all others; for `SNAPSHOT`."""
+    return json.dumps({name: 1.0 if name == green else 1000.0 + at for at, name in enumerate(names)})
 
 
 @dataclass

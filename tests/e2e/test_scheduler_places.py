@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.control_plane import extender_entry, scheduler, scheduler_config
 from tests.e2e.objects import make_nodes, make_pods, plain_pod, wait_bound
-from tests.e2e.serving import SNAPSHOT, serving
+from tests.e2e.serving import SNAPSHOT, grams_of, serving
 
 if TYPE_CHECKING:
     from tests.e2e.control_plane import ControlPlane
@@ -20,16 +20,11 @@ pytestmark = pytest.mark.e2e
 GREEN = "node-00007"
 
 
-def grams_of(names: list[str]) -> str:
-    """Make every node dirty but one."""
-    return json.dumps({name: 100.0 + at for at, name in enumerate(names)} | {GREEN: 1.0})
-
-
 @pytest.mark.parametrize("by_name", [True, False], ids=["names", "full"])
 def test_pods_land_on_the_greener_node(plane: ControlPlane, by_name: bool) -> None:
     names = make_nodes(plane, 50)
     pods = [plain_pod(f"web-{at}", cpu="100m") for at in range(20)]
-    with serving(["-c", SNAPSHOT, grams_of(names), "0"]) as extender:
+    with serving(["-c", SNAPSHOT, grams_of(names, GREEN), "0"]) as extender:
         entry = extender_entry(extender.url, weight=12, nodeCacheCapable=by_name, ignorable=False)
         with scheduler(plane, scheduler_config(entry)) as running:
             on = wait_bound(plane, make_pods(plane, pods))
