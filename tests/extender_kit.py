@@ -86,14 +86,17 @@ class Client:
 
         return await self.raw(method, path, receive, headers=headers)
 
-    async def raw(self, method: Any, path: Any, receive: Any, *, headers: Any = None) -> Any:
+    async def raw(
+        self, method: Any, path: Any, receive: Any, *, headers: Any = None, query: bytes = b""
+    ) -> Any:
         sent = []
 
         async def send(message: Any) -> Any:
             sent.append(message)
 
         head = self.headers if headers is None else headers
-        await self.app({"type": "http", "method": method, "path": path, "headers": head}, receive, send)
+        scope = {"type": "http", "method": method, "path": path, "headers": head, "query_string": query}
+        await self.app(scope, receive, send)
         if not sent:
             return None
         return Answer(sent[0]["status"], dict(sent[0]["headers"]), sent[1].get("body", b""))

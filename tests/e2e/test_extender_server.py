@@ -49,6 +49,9 @@ class Server:
 
     def stop(self, kind: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(kind)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
         _, complaint = self.process.communicate(timeout=20)
         return self.process.returncode, complaint
 
@@ -198,7 +201,7 @@ def test_a_request_under_way_is_answered_before_the_end() -> None:
         server.process.send_signal(signal.SIGTERM)
         link.sendall(body[10:])
         assert link.recv(65536).startswith(b"HTTP/1.1 200")
-    assert server.stop()[0] == 0
+    assert server.wait()[0] == 0
 
 
 def test_a_port_in_use_is_said_in_one_sentence() -> None:

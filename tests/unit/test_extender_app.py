@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from aicsched.extender.app import ExtenderApp, ProbesApp
+from aicsched.errors import ConfigError
+from aicsched.extender.app import ExtenderApp
 from aicsched.extender.limits import Limits
 from aicsched.extender.metrics import FALLBACKS
+from aicsched.extender.routes import Reply, Route, RouteTable, verb
 from aicsched.extender.snapshot import SnapshotHolder
 from tests.extender_kit import (
     NEUTRAL,
@@ -131,7 +134,7 @@ def test_what_cannot_be_read_is_the_callers_fault(verb: Any, body: Any) -> None:
 def test_other_paths_and_methods_are_refused_in_json(method: Any, path: Any, status: Any) -> None:
     answer = make_client().request(method, path, b"{}")
     assert answer.status == status
-    assert answer.json["error"]
+    assert answer.json["error"] if method != "HEAD" else not answer.body
     assert (b"allow" in answer.headers) == (status == 405)
 
 
@@ -266,7 +269,9 @@ def test_readiness_waits_for_snapshot_and_warm_up_and_ends_with_draining() -> No
     client.app.warm_up()
     assert b"[-]snapshot failed" in client.get("/readyz").body
     client.app.holder.replace(snapshot_of(GRAMS))
-    assert client.get("/readyz").body.splitlines()[-1] == b"readyz check passed"
+    assert client.get("/readyz").body == b"ok\n"
+    verbose = asyncio.run(client.raw("GET", "/readyz", None, query=b"verbose")).body.splitlines()
+    assert verbose == [b"[+]snapshot ok", b"[+]warm_up ok", b"[+]not_draining ok", b"readyz check passed"]
     client.app.warm_up()
     client.app.start_draining()
     assert client.get("/readyz").status == 503
@@ -312,17 +317,96 @@ def test_head_of_a_probe_has_no_body() -> None:
 
 def test_probes_can_have_a_port_of_their_own() -> None:
     client = make_client()
-    probes = Client(ProbesApp(client.app.holder, metrics=client.app.metrics, now_s=lambda: 1000.0))
+    probes = Client(client.app.probes_app)
     client.post("/filter", args_by_name("green"))
     assert samples(probes)["aicsched_extender_requests_total", "200", "filter"] == 1
     assert probes.post("/filter", args_by_name("green")).status == 404
 
 
-@pytest.mark.parametrize("cls", [ExtenderApp, ProbesApp])
-def test_other_protocols_than_http_are_left_alone(cls: Any) -> None:
-    app = (
-        make_client().app
-        if cls is ExtenderApp
-        else ProbesApp(SnapshotHolder(), metrics=make_client().app.metrics)
+def test_other_protocols_than_http_are_left_alone() -> None:
+    assert asyncio.run(make_client().app({"type": "lifespan"}, None, None)) is None
+
+
+def test_routes_are_found_by_path_pattern_or_last_word() -> None:
+    table = RouteTable(
+        [
+            verb("filter", lambda body: body),
+            Route(name="api", path="/api/v1/score", answer=lambda request: request.body),
+            Route(name="explain", method="GET", path="/explain/{ns}/{pod}", answer=lambda request: b""),
+        ]
     )
-    assert asyncio.run(app({"type": "lifespan"}, None, None)) is None
+    found: dict[str, Any] = {
+        path: table.find(path) for path in ("/x/filter/", "/api/v1/score", "/explain/team/filter")
+    }
+    assert {path: (route.name, parts) for path, (route, parts) in found.items()} == {
+        "/x/filter/": ("filter", ()),
+        "/api/v1/score": ("api", ()),
+        "/explain/team/filter": ("explain", ("team", "filter")),
+    }
+    assert [table.find(path) for path in ("/explain/team", "/explain//x", "/x/api/v1/score", "", "*")] == [
+        None
+    ] * 5
+    assert table.names == ["api", "explain", "filter"]
+
+
+@pytest.mark.parametrize("path", ["/api", "*/filter", "/explain/{ns}", "openapi"])
+def test_a_path_taken_twice_or_none_is_refused(path: Any) -> None:
+    table = RouteTable([Route(name="x", path=p, answer=None) for p in ("/api", "*/filter", "/explain/{pod}")])
+    with pytest.raises(ConfigError, match="is taken already, or is no path"):
+        table.add(Route(name="y", path=path, answer=None))
+
+
+def test_further_routes_share_reading_limits_and_counting() -> None:
+    client = make_client()
+    client.app.routes.add(
+        verb("bind", lambda body: body[::-1], in_thread=True),
+        Route(name="explain", method="GET", path="/explain/{ns}/{pod}", answer=lambda request: Reply(
+            b"/".join([part.encode() for part in request.parts]) + b"?" + request.query, 404, b"text/plain"
+        )),
+    )  # fmt: skip
+    assert client.post("/ext/bind", b"abc").body == b"cba"
+    assert client.get("/ext/bind").status == 405
+    answer = asyncio.run(client.raw("GET", "/explain/team/web-0", None, query=b"a=1"))
+    assert (answer.status, answer.body) == (404, b"team/web-0?a=1")
+    assert answer.headers[b"content-type"] == b"text/plain"
+    assert client.request("POST", "/explain/team/web-0").headers[b"allow"] == b"GET, HEAD"
+    found = samples(client)
+    assert found["aicsched_extender_requests_total", "200", "bind"] == 1
+    assert found["aicsched_extender_requests_total", "404", "explain"] == 1
+
+
+def test_an_answer_that_waits_too_long_is_given_up() -> None:
+    client = make_client(limits=Limits(answer_s=0.01))
+    client.app.routes.add(verb("bind", lambda body: time.sleep(0.05), in_thread=True))
+    assert client.post("/bind", b"{}").status == 504
+
+
+def test_a_defect_in_a_verb_is_answered_neutral_or_by_a_fault(caplog: Any) -> None:
+    def broken(_: Any) -> Any:
+        raise ZeroDivisionError
+
+    client = make_client()
+    client.app.handlers._holder = None  # a defect where nobody expects one
+    request = args_by_name("green", "black")
+    with caplog.at_level(logging.CRITICAL, logger="aicsched"):
+        assert set(judge_prioritize(request, client.post("/prioritize", request)).values()) == {NEUTRAL}
+        client.app.handlers._metrics = None
+        judge_filter(request, client.post("/filter", request))
+        assert client.post("/filter", b"{").status == 400
+        client.app.routes.add(verb("bind", broken), verb("preempt", broken, fallback=broken))
+        assert client.post("/bind", b"{}").json["code"] == "fault"
+        assert client.post("/preempt", b"{}").status == 500
+    assert samples(client)["aicsched_extender_fallbacks_total", "fault"] == 2
+
+
+@pytest.mark.parametrize(("coding", "status"), [(b"gzip", 415), (b"br", 415), (b"identity", 200), (b"", 200)])
+def test_packed_bodies_are_refused(coding: Any, status: Any) -> None:
+    body = json.dumps(args_by_name("green")).encode()
+    answer = make_client().request("POST", "/filter", body, headers=[(b"content-encoding", coding)])
+    assert answer.status == status
+
+
+def test_readiness_can_depend_on_more() -> None:
+    app = ExtenderApp(SnapshotHolder(snapshot_of(GRAMS)), checks={"nodes": lambda: False})
+    app.warm_up()
+    assert b"[-]nodes failed" in Client(app).get("/readyz").body

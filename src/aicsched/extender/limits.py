@@ -27,7 +27,18 @@ class Limits:
         A kept-alive connection may rest this long [s]; longer than the 90 s after which
         Go's client drops it, so that the scheduler never writes into a closing connection.
     drain_s : float
-        After a signal to stop, requests under way get this long [s].
+        Once no more connections are taken, requests under way get this long [s].
+    settle_s : float
+        After SIGTERM requests are served on for this long [s], while readiness is off, so
+        that a Service forgets the address first: 5 in a cluster, where there is one.
+    connections : int
+        Open ones at a time; the next is closed at once.
+    pipelined : int
+        Requests that one connection may send ahead of their answers.
+    write_s : float
+        A client must take its answer within this time [s].
+    answer_s : float
+        An answer that waits for something (bind, for the API server) gets this long [s].
     """
 
     body_bytes: int = 64 * 2**20
@@ -36,4 +47,9 @@ class Limits:
     read_s: float = 2.0
     header_bytes: int = 16 * 2**10
     idle_s: int = 120
-    drain_s: int = 5
+    drain_s: float = 5.0
+    settle_s: float = 0.0
+    connections: int = 512
+    pipelined: int = 16
+    write_s: float = 10.0
+    answer_s: float = 10.0

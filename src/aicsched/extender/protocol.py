@@ -1,8 +1,8 @@
-"""HTTP/1.1 by httptools, with the bounds on request heads that it lacks.
+"""HTTP/1.1 by httptools, with the bounds that it lacks on heads, pipelines and slow readers.
 
-uvicorn's protocol takes heads of any length at any pace: a client could hold
-memory and a descriptor for ever without a request existing that the app could
-refuse.
+uvicorn's protocol takes heads of any length at any pace, queues any number of requests
+of one connection and waits for ever for a client that doesn't read: each holds memory
+and a descriptor without a request existing that the app could refuse.
 """
 
 from __future__ import annotations
@@ -19,29 +19,52 @@ if TYPE_CHECKING:
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 
 
+class _PipelineTooLong(Exception):
+    """httptools makes it a 400 and the end of the connection."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """Drops a connection whose request head is too large or too slow."""
+    """Drops a connection that costs more than its bounds, and closes kept ones while draining."""
 
     bounds: ClassVar[Limits] = Limits()
+    draining: ClassVar[bool] = False
+    """Set on the class of a server: its answers then say ``Connection: close``."""
     _head_bytes = 0
     _in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn narrows it
         """Start the clock of the first head."""
         super().connection_made(transport)
+        if len(self.connections) > self.bounds.connections:
+            transport.abort()
+            return
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives until the head is complete."""
+        if self.transport.is_closing():
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > self.bounds.header_bytes:
             self._give_up()
 
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio reads it
+        """Answer a client that has sent all it will send, then close."""
+        # Over TLS the answer has no effect: there a half-closed connection can't be kept.
+        cycle = self.cycle
+        waiting = cycle is not None and not cycle.response_complete and not cycle.more_body
+        if waiting:
+            cycle.keep_alive = False
+        return waiting
+
     def on_message_begin(self) -> None:
         """Start the clock of the next head."""
+        if len(self.pipeline) >= self.bounds.pipelined:
+            raise _PipelineTooLong
         super().on_message_begin()
         self._in_head = True
         self._start_timer()
@@ -52,24 +75,54 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+        if self.draining:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Start the clock of a last answer that isn't taken."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._start_write_timer()
+
+    def pause_writing(self) -> None:
+        """Start the clock of a client that doesn't read its answer."""
+        super().pause_writing()
+        self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        """Stop it."""
+        self._stop_write_timer()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clocks."""
         self._stop_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
 
     def _start_timer(self) -> None:
         self._stop_timer()
-        self._head_timer = self.loop.call_later(self.bounds.read_s, self._give_up)
+        self._timer = self.loop.call_later(self.bounds.read_s, self._give_up)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_write_timer(self) -> None:
+        self._stop_write_timer()
+        self._write_timer = self.loop.call_later(self.bounds.write_s, self.transport.abort)
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+            self._start_write_timer()
 
 
 def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
@@ -78,11 +131,11 @@ def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
     Parameters
     ----------
     limits : Limits
-        `header_bytes` and `read_s` are used.
+        Those on connections, heads and pipelines are used.
 
     Returns
     -------
     type
         For uvicorn's ``http`` setting.
     """
-    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": limits})
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": limits, "draining": False})
