@@ -13,11 +13,16 @@ k8s.io/kube-scheduler/extender/v1, types.go (Kubernetes 1.36).
 
 from __future__ import annotations
 
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from aicsched.errors import MalformedBody
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 __all__ = [
     "ExtenderArgs",
@@ -33,6 +38,7 @@ __all__ = [
 
 _NULL: Final = msgspec.Raw(b"null")
 _ABSENT: Final = msgspec.Raw(b"")
+_NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 _FAULTS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError)
 
 
@@ -120,12 +126,22 @@ class PodSpec(msgspec.Struct, frozen=True):
     overhead: dict[str, str | int | float] | None = None
 
 
+class OwnerReference(msgspec.Struct, frozen=True):
+    """Who made an object."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
 class ObjectMeta(msgspec.Struct, frozen=True):
-    """Name and annotations of an object."""
+    """Name, labels, annotations and owners of an object."""
 
     name: str = ""
     namespace: str = ""
+    labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = msgspec.field(name="ownerReferences", default=None)
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -134,7 +150,7 @@ class Pod(msgspec.Struct, frozen=True):
     Parameters
     ----------
     metadata : ObjectMeta or None
-        Name, namespace and annotations.
+        Name, namespace, labels, annotations and owners.
     spec : PodSpec or None
         Containers with their requests.
     """
@@ -155,10 +171,15 @@ class _NodeList(msgspec.Struct, frozen=True, gc=False):
     items: list[_Node] | None = None
 
 
+class _RawNodeList(msgspec.Struct, frozen=True, gc=False):
+    items: list[msgspec.Raw] | None = None
+
+
 _args_decoder: Final = msgspec.json.Decoder(ExtenderArgs)
 _any_case_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names_decoder: Final = msgspec.json.Decoder(list[str])
 _nodes_decoder: Final = msgspec.json.Decoder(_NodeList)
+_raw_nodes_decoder: Final = msgspec.json.Decoder(_RawNodeList)
 _pod_decoder: Final = msgspec.json.Decoder(Pod | None)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -274,27 +295,51 @@ def decode_pod(args: ExtenderArgs) -> Pod:
         raise _malformed(error) from error
 
 
-def encode_filter_result(args: ExtenderArgs) -> bytes:
-    """Answer filter with all nodes that were offered, in the mode that was asked.
+def encode_filter_result(
+    args: ExtenderArgs,
+    names: Sequence[str] = (),
+    failed: Mapping[str, str] = _NOBODY,
+    unresolvable: Mapping[str, str] = _NOBODY,
+) -> bytes:
+    """Answer filter with the offered nodes that pass, in the mode that was asked.
 
     Parameters
     ----------
     args : ExtenderArgs
         From `decode_args`, its names checked by `offered_names`.
+    names : sequence of str
+        What `offered_names` gave; needed where nodes fail.
+    failed, unresolvable : mapping of str to str
+        Why nodes fail, by name; the latter can't be helped by preemption.
 
     Returns
     -------
     bytes
-        An ExtenderFilterResult; nodes go back byte by byte as they came.
+        An ExtenderFilterResult; nodes that pass go back byte by byte as they came.
     """
+    refused = failed.keys() | unresolvable.keys()
     result = ExtenderFilterResult(
-        failed_nodes={},
-        failed_and_unresolvable_nodes={},
+        failed_nodes=dict(failed),
+        failed_and_unresolvable_nodes=dict(unresolvable),
         error="",
-        nodes=None if args.by_name else args.nodes,
-        node_names=args.node_names if args.by_name else None,
+        nodes=None if args.by_name else _left_nodes(args, names, refused),
+        node_names=_left_names(args, names, refused) if args.by_name else None,
     )
     return _encoder.encode(result)
+
+
+def _left_names(args: ExtenderArgs, names: Sequence[str], refused: AbstractSet[str]) -> msgspec.Raw:
+    if not refused:
+        return args.node_names
+    return msgspec.Raw(_encoder.encode([name for name in names if name not in refused]))
+
+
+def _left_nodes(args: ExtenderArgs, names: Sequence[str], refused: AbstractSet[str]) -> msgspec.Raw:
+    if not refused:
+        return args.nodes
+    items = _raw_nodes_decoder.decode(args.nodes).items or []
+    left = [bytes(item) for name, item in zip(names, items, strict=True) if name not in refused]
+    return msgspec.Raw(b'{"metadata":{},"items":[' + b",".join(left) + b"]}")
 
 
 def encode_priorities(scores: dict[str, int]) -> bytes:
