@@ -140,3 +140,43 @@ def judge_prioritize(request: Any, answer: Any) -> Any:
     assert len(hosts) == len(set(hosts))
     assert set(hosts) == set(offered(request))
     return {row["Host"]: row["Score"] for row in result}
+
+
+def preemption(offer: Any, *, full: bool, pod: Any = None) -> Any:
+    """Make what the scheduler sends to preempt, from uids and broken budgets by node."""
+    made = {
+        node: {
+            "Pods": [{"metadata": {"name": uid, "uid": uid}} if full else {"UID": uid} for uid in uids],
+            "NumPDBViolations": breaks,
+        }
+        for node, (uids, breaks) in offer.items()
+    }
+    return {
+        "Pod": pod or {"metadata": {"name": "p"}},
+        "NodeNameToVictims": made if full else None,
+        "NodeNameToMetaVictims": None if full else made,
+    }
+
+
+def judge_preempt(request: Any, answer: Any) -> Any:
+    """Check the body of an answer to preempt: a part of what was offered, victims by uid alone."""
+    result = json.loads(answer)
+    assert set(result) == {"NodeNameToMetaVictims"}
+    asked = request["NodeNameToMetaVictims"]
+    full = asked is None
+    offered_to = request["NodeNameToVictims"] if full else asked
+    for node, chosen in result["NodeNameToMetaVictims"].items():
+        assert set(chosen) == {"Pods", "NumPDBViolations"}
+        assert type(chosen["NumPDBViolations"]) is int
+        uids = [pod["metadata"]["uid"] if full else pod["UID"] for pod in offered_to[node]["Pods"]]
+        assert chosen["Pods"] == [{"UID": uid} for uid in uids]
+        assert chosen["Pods"]
+    return result["NodeNameToMetaVictims"]
+
+
+def judge_bind(answer: Any) -> Any:
+    """Check the body of an answer to bind; return its error."""
+    result = json.loads(answer)
+    assert set(result) == {"Error"}
+    assert isinstance(result["Error"], str)
+    return result["Error"]

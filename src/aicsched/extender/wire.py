@@ -14,17 +14,18 @@ k8s.io/kube-scheduler/extender/v1, types.go (Kubernetes 1.36).
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from aicsched.errors import MalformedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 __all__ = [
+    "FAULTS",
     "ExtenderArgs",
     "ExtenderFilterResult",
     "HostPriority",
@@ -33,13 +34,17 @@ __all__ = [
     "decode_pod",
     "encode_filter_result",
     "encode_priorities",
+    "fold_keys",
+    "malformed",
     "offered_names",
+    "refuse_bad_text",
 ]
 
 _NULL: Final = msgspec.Raw(b"null")
 _ABSENT: Final = msgspec.Raw(b"")
 _NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
-_FAULTS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError)
+FAULTS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError)
+"""What decoding a body may raise."""
 
 
 class ExtenderArgs(msgspec.Struct, frozen=True, gc=False):
@@ -188,16 +193,62 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return len(memoryview(raw)) == 4 and bytes(raw) == b"null"  # no other JSON value of 4 bytes starts so
 
 
-def _malformed(detail: object) -> MalformedBody:
+def malformed(detail: object, kind: str = "ExtenderArgs") -> MalformedBody:
+    """Make the error of a body that can't be read.
+
+    Parameters
+    ----------
+    detail : object
+        What is wrong with it.
+    kind : str
+        The type of extender/v1 that was expected.
+
+    Returns
+    -------
+    MalformedBody
+        To be raised.
+    """
     return MalformedBody(
-        f"the body is no extender/v1 ExtenderArgs: {detail}", hint="send JSON as kube-scheduler does"
+        f"the body is no extender/v1 {kind}: {detail}", hint="send JSON as kube-scheduler does"
     )
 
 
-def _refuse_bad_text(body: bytes) -> None:
-    # Raw parts are skipped, not decoded, yet what is passed on must be text. ASCII is cheap to tell.
+def refuse_bad_text(body: bytes) -> None:
+    """Raise `UnicodeDecodeError` where a body is no UTF-8.
+
+    Parameters
+    ----------
+    body : bytes
+        Parts of it may be skipped or passed on undecoded, yet all must be text. ASCII is cheap to tell.
+    """
     if not body.isascii():
         body.decode("utf-8")
+
+
+def fold_keys(value: Any, names: Iterable[str]) -> Any:  # noqa: ANN401 - JSON of an unknown shape
+    """Spell the keys of an object as the scheduler does, since Go matches them in any case.
+
+    Parameters
+    ----------
+    value : object
+        Decoded JSON; only an object is changed.
+    names : iterable of str
+        The keys that are read.
+
+    Returns
+    -------
+    object
+        With those keys so spelled; of two spellings the later counts.
+
+    Examples
+    --------
+    >>> fold_keys({"podname": "p", "x": 1}, ["PodName"])
+    {'PodName': 'p', 'x': 1}
+    """
+    if not isinstance(value, dict):
+        return value
+    spelled = {name.lower(): name for name in names}
+    return {spelled.get(key.lower(), key): item for key, item in value.items()}
 
 
 def decode_args(body: bytes) -> ExtenderArgs:
@@ -224,15 +275,15 @@ def decode_args(body: bytes) -> ExtenderArgs:
     True
     """
     try:
-        _refuse_bad_text(body)
+        refuse_bad_text(body)
         args = _args_decoder.decode(body)
         if _ABSENT in (args.pod, args.nodes, args.node_names):
             args = _decode_any_case(body)
-    except _FAULTS as error:
-        raise _malformed(error) from error
+    except FAULTS as error:
+        raise malformed(error) from error
     if _is_null(args.nodes) and _is_null(args.node_names):
         detail = "it offers neither Nodes nor NodeNames"
-        raise _malformed(detail)
+        raise malformed(detail)
     return args
 
 
@@ -267,8 +318,8 @@ def offered_names(args: ExtenderArgs) -> list[str]:
         if args.by_name:
             return _names_decoder.decode(args.node_names)
         return [item.metadata.name for item in _nodes_decoder.decode(args.nodes).items or ()]
-    except _FAULTS as error:
-        raise _malformed(error) from error
+    except FAULTS as error:
+        raise malformed(error) from error
 
 
 def decode_pod(args: ExtenderArgs) -> Pod:
@@ -291,8 +342,8 @@ def decode_pod(args: ExtenderArgs) -> Pod:
     """
     try:
         return _pod_decoder.decode(args.pod) or Pod()
-    except _FAULTS as error:
-        raise _malformed(error) from error
+    except FAULTS as error:
+        raise malformed(error) from error
 
 
 def encode_filter_result(

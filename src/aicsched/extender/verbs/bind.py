@@ -1,0 +1,134 @@
+"""Answers bind: the pod is bound through the API server, and never said to be when it is not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from aicsched.errors import AicschedError
+from aicsched.extender.wire import FAULTS, fold_keys, malformed
+from aicsched.fleet.kubernetes.bind import Binding
+from aicsched.observe import get_logger
+
+if TYPE_CHECKING:
+    from aicsched.fleet.kubernetes.bind import Binder
+
+__all__ = ["BindVerb", "decode_binding"]
+
+_log = get_logger("extender")
+_KIND: Final = "ExtenderBindingArgs"
+# They become parts of a path: names as the API server knows them, and nothing that climbs.
+_NAME: Final = re.compile(r"(?!.*\.\.)[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_UID: Final = re.compile(r"[!-~]{1,128}")
+
+
+class _BindingArgs(msgspec.Struct, frozen=True):
+    pod: str = msgspec.field(name="PodName")
+    namespace: str = msgspec.field(name="PodNamespace")
+    uid: str = msgspec.field(name="PodUID")
+    node: str = msgspec.field(name="Node")
+
+
+class _BindingResult(msgspec.Struct, frozen=True):
+    error: str = msgspec.field(name="Error")
+
+
+_decoder: Final = msgspec.json.Decoder(_BindingArgs)
+_encoder: Final = msgspec.json.Encoder()
+_KEYS: Final = tuple(field.encode_name for field in msgspec.structs.fields(_BindingArgs))
+
+
+def decode_binding(body: bytes) -> Binding:
+    """Decode what the scheduler sends to bind.
+
+    Parameters
+    ----------
+    body : bytes
+        ExtenderBindingArgs in JSON.
+
+    Returns
+    -------
+    Binding
+        All four parts, each a name that Kubernetes gives.
+
+    Raises
+    ------
+    MalformedBody
+        It is something else, or a part is missing or no name.
+
+    Examples
+    --------
+    >>> str(decode_binding(b'{"podname":"p","podnamespace":"team","poduid":"6b2e","node":"n1"}'))
+    'pod team/p to n1'
+    """
+    try:
+        args = _decoder.decode(body)
+    except msgspec.ValidationError:
+        args = _decode_any_case(body)
+    except FAULTS as error:
+        raise malformed(error, _KIND) from error
+    for key, value, rule in (
+        ("PodName", args.pod, _NAME),
+        ("PodNamespace", args.namespace, _NAME),
+        ("PodUID", args.uid, _UID),
+        ("Node", args.node, _NAME),
+    ):
+        if rule.fullmatch(value) is None:
+            detail = f"{key} is {value[:80]!r}"
+            raise malformed(detail, _KIND)
+    return Binding(namespace=args.namespace, pod=args.pod, uid=args.uid, node=args.node)
+
+
+def _decode_any_case(body: bytes) -> _BindingArgs:
+    try:
+        return msgspec.convert(fold_keys(msgspec.json.decode(body), _KEYS), _BindingArgs)
+    except FAULTS as error:
+        raise malformed(error, _KIND) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindVerb:
+    """Answers bind; it waits for the API server, so it belongs into a thread.
+
+    Parameters
+    ----------
+    binder : Binder
+        Binds.
+    """
+
+    binder: Binder
+
+    def answer(self, body: bytes) -> bytes:
+        """Bind, and say so; or say why not.
+
+        Parameters
+        ----------
+        body : bytes
+            ExtenderBindingArgs in JSON.
+
+        Returns
+        -------
+        bytes
+            ExtenderBindingResult in JSON; its Error is empty only when the pod is bound to that node.
+
+        Raises
+        ------
+        MalformedBody
+            The body can't be read.
+        """
+        wanted = decode_binding(body)
+        try:
+            self.binder.bind(wanted)
+        except AicschedError as error:
+            _log.warning("%s", error)
+            return _encoder.encode(_BindingResult(error=f"aicsched: {error}"))
+        except Exception as error:  # noqa: BLE001 - as the comment says
+            # Whatever goes wrong, the scheduler must not take the pod for bound.
+            _log.exception("%s: binding failed", wanted)
+            return _encoder.encode(
+                _BindingResult(error=f"aicsched: {wanted}: binding failed ({type(error).__name__})")
+            )
+        return _encoder.encode(_BindingResult(error=""))
