@@ -1,4 +1,4 @@
-"""Every recorded call of a real kube-scheduler 1.36 is answered as extender/v1 wants it."""
+"""Every recorded case of a real kube-scheduler 1.36 is answered validly, and its pod gets a node."""
 
 from __future__ import annotations
 
@@ -6,21 +6,43 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from aicsched.extender.app import ExtenderApp
 from aicsched.extender.snapshot import SnapshotHolder
-from tests.extender_kit import Client, judge_filter, judge_prioritize, offered, snapshot_of
+from aicsched.extender.verbs.bind import BindVerb
+from aicsched.extender.verbs.preempt import preempt
+from tests.extender_kit import (
+    Client,
+    judge_bind,
+    judge_filter,
+    judge_preempt,
+    judge_prioritize,
+    offered,
+    snapshot_of,
+)
+from tests.scheduler_model import End, Reply, Scheduler, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+GO = [
+    (b"user-agent", b"Go-http-client/1.1"),
+    (b"content-type", b"application/json"),
+    (b"accept-encoding", b"gzip"),
+]
 
-def calls(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(folder.glob("*.json*")):
-        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        case = json.loads(text)
-        for exchange in [] if path.name.startswith("index") else case["exchanges"]:
-            yield path.name, exchange | {"request": expanded(exchange["request"], case)}
+
+def cases(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / "data" / "extender-wire").glob("*.json*")):
+        if path.name.startswith("index"):
+            continue
+        case = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+        for exchange in case["exchanges"]:
+            for key in {"request", "response"} & set(exchange):
+                exchange[key] = expanded(exchange[key], case)
+        yield case
 
 
 def expanded(value: Any, case: dict[str, Any]) -> Any:
@@ -34,40 +56,155 @@ def expanded(value: Any, case: dict[str, Any]) -> Any:
     return {key: expanded(item, case) for key, item in value.items()}
 
 
+def wire(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def client_for(names: list[str]) -> Client:
     """Know every other of the offered nodes."""
     grams = {name: float(at % 97) for at, name in enumerate(sorted(set(names))) if at % 2}
-    return Client(ExtenderApp(SnapshotHolder(snapshot_of(grams)), now_s=lambda: 1000.0))
+    return Client(ExtenderApp(SnapshotHolder(snapshot_of(grams)), now_s=lambda: 1000.0), GO)
 
 
-def test_every_recorded_call_is_answered(shared_data: Path) -> None:
-    answered = dict.fromkeys(("filter", "prioritize", "bind", "preempt"), 0)
-    for name, exchange in calls(shared_data / "data" / "extender-wire"):
-        request, verb = exchange["request"], exchange["verb"]
-        body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
-        client = client_for(offered(request) if "NodeNames" in request else [])
-        answer = client.post(exchange["path"], body)
-        assert answer is not None, name
+class Bound:
+    """Binds in memory."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def bind(self, wanted: Any) -> None:
+        self.seen.append(wanted)
+
+
+class Ours:
+    """The extender under test, each of its answers judged."""
+
+    def __init__(self) -> None:
+        self.answered: list[str] = []
+
+    def __call__(self, verb: str, request: dict[str, Any]) -> Reply:
+        self.answered.append(verb)
+        if verb == "preempt":
+            body = preempt(wire(request))
+            judge_preempt(request, body)
+            return Reply(200, body)
+        if verb == "bind":
+            binder = Bound()
+            body = BindVerb(binder=binder).answer(wire(request))
+            assert judge_bind(body) == ""
+            assert [(each.pod, each.namespace, each.uid, each.node) for each in binder.seen] == [
+                tuple(request.values())
+            ]
+            return Reply(200, body, deed=True)
+        answer = client_for(offered(request)).request("POST", f"/ext/{verb}", wire(request))
         if verb == "filter":
             judge_filter(request, answer)
-        elif verb == "prioritize":
-            known = {host: score for host, score in judge_prioritize(request, answer).items() if score != 5}
-            assert not known or max(known.values()) == 10, name
         else:
-            assert answer.status == 404, name
-        answered[verb] += 1
+            known = {host: score for host, score in judge_prioritize(request, answer).items() if score != 5}
+            assert not known or max(known.values()) == 10
+        return Reply(answer.status, answer.body)
+
+
+def first_call(case: dict[str, Any]) -> dict[str, Any]:
+    return case["exchanges"][0]["request"]
+
+
+def ended(case: dict[str, Any], scheduler: Scheduler) -> End:
+    request = first_call(case)
+    return scheduler.schedule(request) if "NodeNames" in request else scheduler.preempt(request)
+
+
+def recorded(case: dict[str, Any]) -> Any:
+    replies = {each["verb"]: each for each in case["exchanges"]}
+
+    def call(verb: str, request: dict[str, Any]) -> Reply:
+        each = replies[verb]
+        if verb == "prioritize":
+            assert sorted(names_of(request)) == sorted(names_of(each["request"]))
+        elif verb == "bind":
+            assert set(request) == set(each["request"])
+        body = each["response_raw"].encode() if "response_raw" in each else wire(each["response"])
+        told = case["behaviour"].get(verb, "ok")
+        late = told.startswith("sleep") or told.endswith("hang")
+        return Reply(each["response_status"], body, late, deed=told in {"ok", "bindthen500", "bindthenhang"})
+
+    return call
+
+
+def test_the_model_of_the_scheduler_ends_each_case_as_it_ended(shared_data: Path) -> None:
+    """So what it says of our answers is worth something."""
+    seen = 0
+    for case in cases(shared_data):
+        if not case["exchanges"]:
+            continue
+        scheduler = Scheduler(case["extender_config"], recorded(case))
+        end, truth = ended(case, scheduler), case["outcome"]
+        assert {verb for verb, _ in scheduler.calls} == set(case["calls_seen"]), case["case"]
+        assert (end.result, end.reason) == (truth["result"], truth.get("reason", "")), case["case"]
+        where = truth.get("node") or truth.get("nominatedNodeName")
+        assert (where in end.nodes) if where else not end.nodes, case["case"]
+        seen += 1
+    assert seen >= 96
+
+
+def test_every_recorded_call_is_answered_validly(shared_data: Path) -> None:
+    answered = dict.fromkeys(("filter", "prioritize", "bind", "preempt"), 0)
+    for case in cases(shared_data):
+        for exchange in case["exchanges"]:
+            Ours()(exchange["verb"], exchange["request"])
+            answered[exchange["verb"]] += 1
     assert answered["filter"] >= 74
     assert answered["prioritize"] >= 48
+    assert answered["bind"] >= 7
+    assert answered["preempt"] >= 20
 
 
-def test_the_answer_looks_like_the_recorded_one(shared_data: Path) -> None:
-    """A recorded good answer has the same keys as ours, so the judge did not invent v1."""
-    case = json.loads((shared_data / "data" / "extender-wire" / "names-ok.json").read_text(encoding="utf-8"))
-    for exchange in case["exchanges"]:
-        ours = client_for(["node-0000"]).post(exchange["path"], exchange["request"])
-        theirs = exchange["response"]
-        assert ours is not None
-        if exchange["verb"] == "filter":
-            assert set(ours.json) <= set(theirs)
+def test_every_pod_would_get_a_node(shared_data: Path) -> None:
+    """Whatever the recorded extender did wrong: in its place ours gets each pod bound or nominated."""
+    for case in cases(shared_data):
+        if not case["exchanges"]:
+            continue
+        ours = Ours()
+        end = ended(case, Scheduler(case["extender_config"], ours))
+        assert end.nodes, case["case"]
+        if "preempt" in ours.answered:
+            request = first_call(case)
+            assert end.nodes == set(request["NodeNameToMetaVictims"] or request["NodeNameToVictims"])
         else:
-            assert {tuple(row) for row in ours.json} == {tuple(row) for row in theirs}
+            assert end.result == "bound", case["case"]
+
+
+def test_answers_look_like_recorded_good_ones(shared_data: Path) -> None:
+    """They have the same keys, so the judges did not invent v1."""
+    found = {case["case"]: case for case in cases(shared_data)}
+    for name in ("names-ok", "nodes-ok", "preempt-names-ok", "preempt-nodes-ok", "bind-ok"):
+        for exchange in found[name]["exchanges"]:
+            ours = json.loads(Ours()(exchange["verb"], exchange["request"]).body)
+            theirs = exchange["response"]
+            if exchange["verb"] == "prioritize":
+                assert {tuple(row) for row in ours} == {tuple(row) for row in theirs}
+            elif exchange["verb"] == "filter":
+                assert set(ours) == set(theirs)
+            else:
+                assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "end"),
+    [
+        ("filter", Reply(200, b"{}"), "Unschedulable"),
+        ("filter", Reply(200, b'{"NodeNames":["a"],"Error":"x"}'), "SchedulerError"),
+        ("filter", Reply(0, b""), "SchedulerError"),
+        ("bind", Reply(200, b'{"Error":""}'), "pending"),
+    ],
+)
+def test_the_model_knows_bad_answers(verb: str, reply: Reply, end: str) -> None:
+    """Where there are no recordings, it can be seen to fail all the same."""
+    config = {"ignorable": False, "nodeCacheCapable": True, "filterVerb": "filter", "bindVerb": "bind"}
+
+    def call(asked: str, request: dict[str, Any]) -> Reply:
+        return reply if asked == verb else Ours()(asked, request)
+
+    pod = {"metadata": {"name": "p", "namespace": "n", "uid": "u"}}
+    made = Scheduler(config, call).schedule({"Pod": pod, "Nodes": None, "NodeNames": ["a", "b"]})
+    assert end in {made.reason, made.result}
