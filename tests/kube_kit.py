@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -125,6 +126,10 @@ class ApiServer(ThreadingHTTPServer):
         # So many pages after the first are too old by the time they are asked for.
         self.expire_pages = 0
         self.seen: list[tuple[str, dict[str, str]]] = []
+        # How far its clock is ahead, which version it tells, and what nobody may do.
+        self.ahead_s = 0.0
+        self.minor = "36"
+        self.forbidden: set[tuple[str, str]] = set()
 
     @property
     def url(self) -> str:
@@ -187,6 +192,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         split = urlsplit(self.path)
         asked = dict(parse_qsl(split.query))
+        if split.path == "/version/":
+            told = {"major": "1", "minor": self.server.minor, "gitVersion": f"v1.{self.server.minor}.0"}
+            rest = ("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
+            self._send(200, json.dumps(told | dict.fromkeys(rest, "")).encode())
+            return
         if split.path not in KINDS:
             self._status(404)
             return
@@ -207,8 +217,18 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self._list(split.path, asked)
 
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/selfsubjectaccessreviews"):
+            self._status(404)
+            return
+        asked = body["spec"]["resourceAttributes"]
+        allowed = (asked["verb"], asked["resource"]) not in self.server.forbidden
+        self._send(201, json.dumps(body | {"status": {"allowed": allowed}}).encode())
+
     def _send(self, status: int, body: bytes) -> None:
         self.send_response_only(status)
+        self.send_header("Date", formatdate(time.time() + self.server.ahead_s, usegmt=True))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

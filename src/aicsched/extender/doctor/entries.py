@@ -193,7 +193,7 @@ def _tls(entry: _Entry) -> Iterator[Finding]:
                 "tls-half",
                 Severity.ERROR,
                 f"tlsConfig.{name}File",
-                f"a {name} without its {other}: kube-scheduler refuses to start",
+                f"a {name} without its {other}: no certificate is shown to an extender that asks for one",
                 f"write {other}File, too",
             )
     if urlsplit(str(entry.told.get("urlPrefix", ""))).scheme == "http" and tls:

@@ -243,7 +243,7 @@ def _form(content: Mapping[str, Any]) -> Iterator[Finding]:
             code="api-version",
             severity=Severity.ERROR,
             where="apiVersion",
-            message=f"'{version}' is not read by kube-scheduler since 1.29",
+            message=f"'{version}' is none that kube-scheduler reads: it refuses to start",
             fix=f"write apiVersion: {VERSION}",
         )
     if content.get("kind") != KIND:
@@ -269,6 +269,6 @@ def _unknown(table: Mapping[str, Any], known: frozenset[str], where: str) -> Ite
                 code="unknown-field",
                 severity=Severity.ERROR,
                 where=f"{where}{key}",
-                message="there is no such field, and kube-scheduler refuses to start with one",
+                message="there is no such field: kube-scheduler refuses to start",
                 fix=did_you_mean(str(key), known),
             )
