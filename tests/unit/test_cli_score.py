@@ -53,7 +53,7 @@ def test_a_policy_is_shown_with_where_each_value_comes_from(run: Run) -> None:
     assert told["values"]["risk_g"] == {"value": 100.0, "source": "preset balanced"}
     web = as_json(run("score", "policy", "--policy-file", "policy.toml", "--namespace", "web", "--json"))
     assert web["values"]["risk_g"] == {"value": 1000.0, "source": "preset slo-first"}
-    assert web["values"]["regions"]["value"] == []
+    assert web["values"]["regions"] == {"value": ["north", "alps"], "source": "file policy.toml"}
     plain = as_json(run("score", "policy", "--json"))
     assert {each["source"] for each in plain["values"].values()} == {"settings and defaults"}
     code, out, _ = run("score", "policy", "--preset", "carbon-first")
@@ -106,6 +106,22 @@ def test_prices_are_told_and_weighed(run: Run, tmp_path: Path) -> None:
     assert sampled[0]["money"]["mid_usd"] > 0
     assert "USD" in run("score", "regions", "--prices", "sample")[1]
     assert "no price is known" in run("score", "regions", "--preset", "balanced")[1]
+
+
+def test_a_price_of_a_mistyped_name_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(
+        "place,unit,price,currency,purchase\nsyn-nordic,kwh,0.05,USD,\nsyn-coall,kwh,0.1,USD,\n"
+    )
+    code, out, err = run("score", "regions", "--prices", "prices.csv", "--json")
+    assert code == 0
+    assert as_json((code, out, err))
+    assert err.startswith("aicsched: warning: the price of 'syn-coall electricity' is of nothing")
+    assert "did you mean 'syn-coal'" in err
+    assert err.count("\n") == 1
+    (tmp_path / "prices.csv").write_text("place,unit,price,currency,purchase\nsyn-coall,kwh,0.1,USD,\n")
+    code, _, err = run("score", "nodes", "--prices", "prices.csv")
+    assert code == 2
+    assert "did you mean syn-coal" in err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from aicsched.domain.carbon import IntensityKind
 from aicsched.domain.fleet import Fleet, Node, Region
 from aicsched.domain.forecast import Forecast
 from aicsched.domain.price import PriceItem, PriceSeries, PriceUnit, Purchase
-from aicsched.errors import InputError, UnitError
+from aicsched.errors import AicschedWarning, InputError, UnitError
 from aicsched.score.engine import PodColumns, ScoreEngine
 from aicsched.score.explain import compare
 from aicsched.score.money import met_prices
@@ -151,8 +153,47 @@ def test_other_currencies_and_two_prices_are_refused() -> None:
         score_nodes(WORK, FLEET, FORECASTS, start_s=0, prices=[PRICES[0], PRICES[0]])
 
 
+def test_prices_of_nothing_in_the_fleet_are_refused_or_told() -> None:
+    wrong = series("ZZ", PriceUnit.KWH, 1)
+    typed, placed = (
+        series("rented", PriceUnit.INSTANCE_H, 1, kind="bigg.8"),
+        series("darkk", PriceUnit.VCPU_H, 1),
+    )
+    for score in (score_nodes, score_regions):
+        with pytest.raises(InputError, match=r"none of 1 prices .* 'ZZ electricity'; did you mean Z or Y"):
+            score(WORK, FLEET, FORECASTS, start_s=0, prices=[wrong])
+        with pytest.raises(InputError, match=r"'rented bigg\.8 on-demand'; did you mean big\.8"):
+            score(WORK, FLEET, FORECASTS, start_s=0, prices=[typed])
+        with pytest.warns(AicschedWarning, match=r"'darkk vcpu on-demand' .* mean 'dark', which has none"):
+            score(WORK, FLEET, FORECASTS, start_s=0, prices=[*PRICES, placed])
+    with pytest.warns(AicschedWarning, match=r"did you mean 'big\.8'"):
+        score_nodes(WORK, FLEET, FORECASTS, start_s=0, prices=[*PRICES[:2], typed])
+
+
+def test_a_list_of_prices_may_be_longer_than_the_fleet() -> None:
+    far = [series("moon", PriceUnit.KWH, 1), series("rented", PriceUnit.INSTANCE_H, 1, kind="tiny.1")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = score_nodes(WORK, FLEET, FORECASTS, start_s=0, prices=PRICES)
+        assert score_nodes(WORK, FLEET, FORECASTS, start_s=0, prices=[*PRICES, *far]) == plain
+
+
+def test_a_limit_of_intensity_refuses_what_is_not_known() -> None:
+    stale = FORECASTS | {"Y": replace(FORECASTS["Y"], flags={"neutral": 4})}
+    limits = ScoreWeights(max_g_per_kwh=250.0)
+    for score in (score_nodes, score_regions):
+        cards = {card.candidate: card for card in score(WORK, FLEET, stale, start_s=0, weights=limits)}
+        assert cards["dark"].refusals == ("its carbon intensity is not known, and the policy limits it",)
+        assert cards["own"].feasible
+        assert all(card.feasible for card in score(WORK, FLEET, stale, start_s=0))
+    columns = node_columns(FLEET, stale, None, start_s=0, duration_s=2 * HOUR, weights=limits)
+    pods = PodColumns(vcpus=[1.0], duration_h=[2.0])
+    assert np.isinf(ScoreEngine({2.0: columns}, (limits,)).totals(pods)[0]).tolist() == [False] * 3 + [True]
+    assert np.isfinite(ScoreEngine({2.0: columns}).totals(pods)).all()
+
+
 def test_hard_limits_refuse_with_their_reason() -> None:
-    strict = ScoreWeights(regions=("own", "elsewhere"), max_g_per_kwh=150.0, max_slo_risk=0.1)
+    strict = ScoreWeights(regions=("own",), max_g_per_kwh=150.0, max_slo_risk=0.1)
     cards = {card.candidate: card for card in score_nodes(WORK, FLEET, FORECASTS, start_s=0, weights=strict)}
     assert cards["own"].refusals == (
         "200 g/kWh, above the policy's 150",
@@ -162,7 +203,7 @@ def test_hard_limits_refuse_with_their_reason() -> None:
     assert not score_regions(WORK, FLEET, FORECASTS, start_s=0, weights=strict)[0].feasible
     for score in (score_nodes, score_regions):
         with pytest.raises(InputError, match="did you mean own"):
-            score(WORK, FLEET, FORECASTS, start_s=0, weights=ScoreWeights(regions=("onw",)))
+            score(WORK, FLEET, FORECASTS, start_s=0, weights=ScoreWeights(regions=("dark", "onw")))
 
 
 @pytest.mark.parametrize(

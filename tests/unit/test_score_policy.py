@@ -71,7 +71,7 @@ def test_namespaces_inherit_from_the_top_a_preset_or_one_another(tmp_path: Path)
     web = book.policy("web").weights
     assert (web.risk_g, web.regions, web.max_slo_risk) == (500, ("north", "alps"), 0.02)
     nightly = book.policy("nightly").weights
-    assert (nightly.risk_g, nightly.embodied, nightly.max_g_per_kwh, nightly.regions) == (5, "sunk", 300, ())
+    assert (nightly.risk_g, nightly.embodied, nightly.max_g_per_kwh) == (5, "sunk", 300)
     assert math.isinf(book.policy("batch").weights.max_g_per_kwh)
     assert book.policy("nobody") is book.default
     origins = book.policy("nightly").origins
@@ -84,6 +84,22 @@ def test_namespaces_inherit_from_the_top_a_preset_or_one_another(tmp_path: Path)
     assert [weights[place] for place in places.values()] == [
         book.policy(name).weights for name in ("web", "nightly", "batch")
     ]
+
+
+def test_limits_are_not_lost_by_inheriting_from_a_preset(tmp_path: Path) -> None:
+    book = read_policies(write(tmp_path, FILE))
+    # The top's regions and risk hold under another preset; what the namespace itself says is looser.
+    for name in ("batch", "nightly"):
+        assert book.policy(name).weights.regions == ("north", "alps")
+        assert book.policy(name).weights.max_slo_risk == 0.1
+    assert book.policy("batch").origins["regions"] == "file policy.toml"
+    assert book.policy("batch").origins["max_slo_risk"] == "preset slo-first"
+    text = "[limits]\nmax_slo_risk = 0.3\nregions = ['a']\n[namespaces.x]\ninherits = 'slo-first'\n"
+    assert read_policies(write(tmp_path, text)).policy("x").weights.max_slo_risk == 0.1
+    loose = text + "limits = { regions = ['a', 'b'], max_slo_risk = 0.5 }"
+    told = read_policies(write(tmp_path, loose)).policy("x")
+    assert (told.weights.regions, told.weights.max_slo_risk) == (("a", "b"), 0.5)
+    assert told.origins["regions"] == "file policy.toml, namespace x"
 
 
 def test_the_preset_under_a_file_can_be_chosen(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import traceback
-from typing import Annotated, Final
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -36,7 +37,10 @@ from aicsched.cli import (
     simulate,
     telemetry,
 )
-from aicsched.errors import AicschedError, Infeasible
+from aicsched.errors import AicschedError, AicschedWarning, Infeasible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["expand_repeated", "main"]
 
@@ -133,12 +137,27 @@ def _report(error: AicschedError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def _warn(others: Callable[..., None]) -> Callable[..., None]:
+    """Return what prints our own warnings as one line, and leaves others as they are."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, AicschedWarning):
+            typer.echo(f"aicsched: warning: {message}", err=True)
+        else:
+            others(message, category, *rest)
+
+    return show
+
+
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        result = app(
-            args=expand_repeated(arguments or ["--help"]), prog_name="aicsched", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", AicschedWarning)
+            warnings.showwarning = _warn(warnings.showwarning)
+            result = app(
+                args=expand_repeated(arguments or ["--help"]), prog_name="aicsched", standalone_mode=False
+            )
     except AicschedError as error:
         if "--debug" in arguments:
             traceback.print_exc()

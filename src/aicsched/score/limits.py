@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from aicsched.errors import InputError, did_you_mean
@@ -22,7 +23,7 @@ def check_regions(request: Request, weights: ScoreWeights, fleet: Fleet) -> None
     request : Request
         Its home must be in the fleet.
     weights : ScoreWeights
-        Of the regions that it allows at least one must be.
+        Each region that it allows must be.
     fleet : Fleet
         Its regions.
 
@@ -34,9 +35,10 @@ def check_regions(request: Request, weights: ScoreWeights, fleet: Fleet) -> None
     if request.home_region:
         fleet.region(request.home_region)
     known = [region.name for region in fleet.regions]
-    if weights.regions and not set(weights.regions) & set(known):
-        msg = f"the fleet has none of the regions that the policy allows: {', '.join(weights.regions)}"
-        raise InputError(msg, hint=did_you_mean(weights.regions[0], known), value=weights.regions[0])
+    for name in weights.regions:
+        if name not in known:
+            msg = f"the policy allows the region '{name}', which the fleet doesn't have"
+            raise InputError(msg, hint=did_you_mean(name, known), value=name)
 
 
 def policy_refusals(
@@ -65,7 +67,9 @@ def policy_refusals(
     made: list[str] = []
     if weights.regions and region not in weights.regions:
         made.append(f"stands in {region}, which the policy does not allow")
-    if met.mid_g_per_kwh > weights.max_g_per_kwh:
+    if met.neutral and weights.max_g_per_kwh < math.inf:
+        made.append("its carbon intensity is not known, and the policy limits it")
+    elif met.mid_g_per_kwh > weights.max_g_per_kwh:
         made.append(f"{met.mid_g_per_kwh:.0f} g/kWh, above the policy's {weights.max_g_per_kwh:g}")
     if slo_risk > weights.max_slo_risk:
         made.append(f"{slo_risk:.1%} SLO risk, above the policy's {weights.max_slo_risk:.1%}")

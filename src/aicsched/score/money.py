@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from aicsched.domain.price import PriceItem, PriceSeries, PriceUnit
-from aicsched.errors import InputError
+from aicsched.errors import AicschedWarning, InputError, did_you_mean
 from aicsched.score.intensity import grid_shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aicsched.domain.fleet import Node, Region
+    from aicsched.domain.fleet import Fleet, Node, Region
 
-__all__ = ["INSTANCE_TYPE_LABELS", "MetPrices", "met_prices"]
+__all__ = ["INSTANCE_TYPE_LABELS", "MetPrices", "check_prices", "met_prices"]
 
 CURRENCY: Final = "USD"
 INSTANCE_TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "instance_type")
 """Where a node's labels say what it was sold as; Kubernetes' own label first."""
+
+_NEAR: Final = 0.75  # difflib's likeness from which a name is taken as mistyped
 
 Key = tuple[str, PriceUnit, str]
 
@@ -73,9 +77,7 @@ class MetPrices:
         float
             [USD per thread-hour].
         """
-        kind = "" if node is None else next(
-            (node.labels[name] for name in INSTANCE_TYPE_LABELS if node.labels.get(name)), ""
-        )  # fmt: skip
+        kind = "" if node is None else _instance_type(node)
         if node is not None and kind:
             whole = self.usd.get((region, PriceUnit.INSTANCE_H, kind))
             if whole is not None:
@@ -83,6 +85,64 @@ class MetPrices:
             if (region, PriceUnit.VCPU_H, kind) in self.usd:
                 return self.usd[region, PriceUnit.VCPU_H, kind]
         return self.usd.get((region, PriceUnit.VCPU_H, ""), np.nan)
+
+
+def _instance_type(node: Node) -> str:
+    return next((node.labels[name] for name in INSTANCE_TYPE_LABELS if node.labels.get(name)), "")
+
+
+def check_prices(items: Iterable[PriceItem], fleet: Fleet) -> None:
+    """Refuse prices of which none is of anything in a fleet, and warn of names that look mistyped.
+
+    Parameters
+    ----------
+    items : iterable of PriceItem
+        What has a price.
+    fleet : Fleet
+        Electricity is paid by its grid zones, machines and threads by its regions and
+        the instance types in its nodes' labels.
+
+    Raises
+    ------
+    InputError
+        There are prices, and none is of anything in the fleet; the nearest names are given.
+
+    Warns
+    -----
+    AicschedWarning
+        A price is of nothing in the fleet, and its name is near one that has no price. Other prices
+        beyond the fleet are fine: a list may be longer than a fleet.
+    """
+    given = {(item.place, item.unit, item.instance_type): item for item in items}
+    known: set[Key] = {(region.grid_zone, PriceUnit.KWH, "") for region in fleet.regions}
+    known |= {(region.name, PriceUnit.VCPU_H, "") for region in fleet.regions}
+    for node in fleet.nodes:
+        if kind := _instance_type(node):
+            known |= {(node.region, PriceUnit.INSTANCE_H, kind), (node.region, PriceUnit.VCPU_H, kind)}
+    foreign = [item for key, item in given.items() if key not in known]
+    if given and len(foreign) == len(given):
+        item = foreign[0]
+        places = {place for place, unit, _ in known if unit == item.unit}
+        kinds = {kind for place, unit, kind in known if (place, unit) == (item.place, item.unit)}
+        names, word = (kinds - {""}, item.instance_type) if item.place in places else (places, item.place)
+        msg = f"none of {len(given)} prices is of anything in the fleet, e.g. '{item}'"
+        raise InputError(msg, hint=did_you_mean(word, names), value=str(item))
+    unpriced = known - set(given)
+    for item in foreign:
+        near = _near(item, unpriced)
+        if near:
+            msg = f"the price of '{item}' is of nothing in the fleet; did you mean '{near}', which has none?"
+            warnings.warn(msg, AicschedWarning, stacklevel=3)
+
+
+def _near(item: PriceItem, unpriced: set[Key]) -> str:
+    """Return the name without a price that another one was probably meant to be."""
+    places = [place for place, unit, kind in unpriced if (unit, kind) == (item.unit, item.instance_type)]
+    kinds = [kind for place, unit, kind in unpriced if (place, unit) == (item.place, item.unit) and kind]
+    near = get_close_matches(item.place, sorted(places), n=1, cutoff=_NEAR)
+    if item.instance_type:
+        near += get_close_matches(item.instance_type, sorted(kinds), n=1, cutoff=_NEAR)
+    return near[0] if near else ""
 
 
 def met_prices(prices: Iterable[PriceSeries], *, start_s: float, duration_s: float) -> MetPrices:

@@ -14,7 +14,7 @@ from aicsched.footprint.power import power_band
 from aicsched.score.engine import NodeColumns, PodColumns, ScoreEngine
 from aicsched.score.intensity import met_by_region
 from aicsched.score.limits import check_regions, policy_refusals
-from aicsched.score.money import MetPrices, met_prices
+from aicsched.score.money import MetPrices, check_prices, met_prices
 from aicsched.score.request import Request, ScoreWeights
 from aicsched.score.risk.assess import assess
 from aicsched.score.utilisation import over_horizon
@@ -138,6 +138,7 @@ def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
         transfer_g_per_gb=column[10],
         embodied_g_per_vcpu_h=column[11],
         power_band=column[12:16],
+        g_known=np.array([not met[node.region].neutral for node in fleet.nodes], dtype=np.bool_),
     )
 
 
@@ -182,13 +183,16 @@ def score_nodes(  # noqa: PLR0913 - one keyword per thing that is known
     Raises
     ------
     InputError
-        The home region, or all that the weights allow, are not in the fleet; the nearest names are given;
+        The home region, a region that the weights allow, or all that has a price are not in the fleet;
+        the nearest names are given;
         or the unseen load of a node is missing, negative or not finite.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
     check_regions(request, weights, fleet)
-    met_usd = met_prices(prices, start_s=start_s, duration_s=request.duration_s)
+    series = tuple(prices)
+    check_prices((each.item for each in series), fleet)
+    met_usd = met_prices(series, start_s=start_s, duration_s=request.duration_s)
     columns = node_columns(
         fleet, forecasts, telemetry,
         start_s=start_s, duration_s=request.duration_s, weights=weights, prices=met_usd,

@@ -3,8 +3,10 @@
 A policy file is TOML. Its top says what holds for all; each ``[namespaces.NAME]``
 says what differs there. What a policy doesn't say it inherits: a namespace from the
 top of its file, unless ``inherits`` names a preset or another namespace; the top
-from the preset ``balanced``, unless ``inherits`` names another. An unknown key is an
-error that names the nearest known one, since a mistyped limit is a limit that isn't there.
+from the preset ``balanced``, unless ``inherits`` names another. Hard limits don't go by
+inheriting: of the top's and the preset's the stricter holds, and only what a namespace
+itself says is looser. An unknown key is an error that names the nearest known one, since
+a mistyped limit is a limit that isn't there.
 """
 
 from __future__ import annotations
@@ -230,12 +232,26 @@ def _resolve(
     elif parent in named:
         base = _resolve(parent, named, made, default, where, (*path, name))
     elif parent in preset_names():
-        base = preset(parent)
+        base = _stricter(preset(parent), default)
     else:
         msg = f"{here} inherits from '{parent}', which is no preset and no namespace of the file"
         raise ConfigError(msg, hint=did_you_mean(parent, (*named, *preset_names())), value=parent)
     made[name] = _derived(here, base, _values(told, here))
     return made[name]
+
+
+def _stricter(chosen: Policy, top: Policy) -> Policy:
+    """Return a policy under the hard limits of the file's top, where those are stricter."""
+    mine, theirs = chosen.weights, top.weights
+    kept: dict[str, Any] = {
+        name: getattr(theirs, name)
+        for name in ("max_g_per_kwh", "max_slo_risk")
+        if getattr(theirs, name) < getattr(mine, name)
+    }
+    if theirs.regions:
+        kept["regions"] = theirs.regions
+    origins = {**chosen.origins, **{name: top.origins[name] for name in kept}}
+    return replace(chosen, weights=replace(mine, **kept), origins=origins)
 
 
 def _inherits(told: dict[str, Any], where: str) -> str:

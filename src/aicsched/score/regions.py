@@ -9,7 +9,7 @@ from aicsched.domain.score import Money, ScoreCard, ScoreTerm
 from aicsched.footprint.power import power_band
 from aicsched.score.intensity import Met, met_by_region, scaled
 from aicsched.score.limits import check_regions, policy_refusals
-from aicsched.score.money import met_prices
+from aicsched.score.money import check_prices, met_prices
 from aicsched.score.request import Request, ScoreWeights
 from aicsched.slots import HOUR_S
 from aicsched.units import kwh_from_watts
@@ -106,13 +106,16 @@ def score_regions(
     Raises
     ------
     InputError
-        The home region, or all that the weights allow, are not in the fleet; the nearest names are given.
+        The home region, a region that the weights allow, or all that has a price are not in the fleet;
+        the nearest names are given.
     UnknownZone, SlotError
         A forecast is missing or too short.
     """
     check_regions(request, weights, fleet)
+    series = tuple(prices)
+    check_prices((each.item for each in series), fleet)
     met = met_by_region(fleet, forecasts, start_s, request.duration_s)
-    met_usd = met_prices(prices, start_s=start_s, duration_s=request.duration_s)
+    met_usd = met_prices(series, start_s=start_s, duration_s=request.duration_s)
     money = {
         region.name: _money(request, region, _request_kwh(request, region), met_usd)
         for region in fleet.regions

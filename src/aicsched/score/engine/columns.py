@@ -93,6 +93,9 @@ class NodeColumns:
         Emissions of moving data there, and the amortised share of the hardware.
     power_band : ndarray, shape (4, n)
         How far idle power (low, high) and the range to full load (low, high) may be off.
+    g_known : ndarray of bool, shape (n,)
+        Whether its intensity is known, rather than what others have: a policy that limits
+        intensity refuses what isn't.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class NodeColumns:
     transfer_g_per_gb: Array
     embodied_g_per_vcpu_h: Array
     power_band: Array
+    g_known: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         count = len(self.vcpus)
@@ -125,7 +129,8 @@ class NodeColumns:
         for each in fields(self):
             if each.name in {"used", "curves", "memory_curves"}:
                 continue
-            values = frozen_array(getattr(self, each.name), np.int64 if each.name == "region" else np.float64)
+            kind = {"region": np.int64, "g_known": np.bool_}.get(each.name, np.float64)
+            values = frozen_array(getattr(self, each.name), kind)
             if values.shape[-1:] != (count,):
                 msg = f"{each.name} of {values.shape} for {count} nodes"
                 raise InputError(msg, hint="give one value a node")
@@ -182,7 +187,7 @@ class NodeColumns:
             By default those of the load at the runbook's limits, and no risk of memory.
         **columns : array_like
             Other columns by name: memory and intensity ends as given, else without limit and
-            as the middle; PUE 1, one region, no prices, no transfer, nothing embodied.
+            as the middle, which is known; PUE 1, one region, no prices, no transfer, nothing embodied.
 
         Returns
         -------
@@ -215,7 +220,7 @@ class NodeColumns:
             "usd_per_kwh": np.full(count, np.nan), "usd_per_vcpu_h": np.full(count, np.nan),
             "not_ready": np.zeros(count),
             "transfer_g_per_gb": np.zeros(count), "embodied_g_per_vcpu_h": np.zeros(count),
-            "power_band": np.ones((4, count)),
+            "power_band": np.ones((4, count)), "g_known": np.ones(count, dtype=np.bool_),
         }  # fmt: skip
         quiet = RiskCurves(extra_share=np.array([0.0, 1.0]), risk=np.zeros((count, 2)))
         given: dict[str, Any] = {"memory_curves": memory_curves or quiet, **plain, **columns}

@@ -8,6 +8,7 @@ asked for where somebody wants to see them. A node that changes is one column wr
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -148,6 +149,8 @@ class ScoreEngine:
         admits = np.empty((len(self.policies), len(nodes)), dtype=np.uint8)
         for row, policy in enumerate(self.policies):
             ok = self._allowed[row][nodes.region] & (nodes.mid_g_per_kwh <= policy.max_g_per_kwh)
+            if policy.max_g_per_kwh < math.inf:
+                ok &= nodes.g_known
             if policy.g_per_usd > 0 and self._priced:
                 ok &= packed.priced
             admits[row] = ok
