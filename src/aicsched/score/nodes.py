@@ -21,7 +21,7 @@ from aicsched.score.utilisation import over_horizon
 from aicsched.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from aicsched.domain.price import PriceSeries
     from aicsched.domain.telemetry import Telemetry
     from aicsched.score.engine import PairTerms
+    from aicsched.score.intensity import Met
 
-__all__ = ["node_columns", "score_nodes"]
+__all__ = ["node_cards", "node_columns", "score_nodes"]
 
 # Up to here a load counts as measured throughout: one slot in two hundred may be missing.
 _WHOLE: Final = 0.995
@@ -202,17 +203,66 @@ def score_nodes(  # noqa: PLR0913 - one keyword per thing that is known
     engine = ScoreEngine({request.duration_s / SECONDS_PER_HOUR: columns}, (weights,), regions)
     count = len(fleet.nodes)
     terms = engine.terms(PodColumns.of([request], regions), np.zeros(count, np.int64), np.arange(count))
-    met = met_by_region(fleet, forecasts, start_s, request.duration_s)
-    words = request.describe()
     measured = (telemetry.source,) if telemetry is not None else ()
-    made = fleet.synthetic or met_usd.synthetic or bool(telemetry is not None and telemetry.synthetic)
-    money = _money(columns, terms)
-    cards = [
+    cards = node_cards(
+        request, fleet.nodes, terms,
+        weights=weights,
+        met=met_by_region(fleet, forecasts, start_s, request.duration_s),
+        any_price=engine.priced,
+        inputs=(*measured, *met_usd.inputs),
+        synthetic=fleet.synthetic or met_usd.synthetic or (telemetry is not None and telemetry.synthetic),
+    )  # fmt: skip
+    return tuple(sorted(cards, key=lambda card: (not card.feasible, card.mid_g, card.candidate)))
+
+
+def node_cards(  # noqa: PLR0913 - one keyword per thing that is known
+    request: Request,
+    nodes: Sequence[Node],
+    terms: PairTerms,
+    *,
+    weights: ScoreWeights,
+    met: Mapping[str, Met],
+    any_price: bool,
+    inputs: tuple[str, ...] = (),
+    synthetic: bool = False,
+) -> list[ScoreCard]:
+    """Tell the score of a request on nodes, term by term.
+
+    Parameters
+    ----------
+    request : Request
+        What is asked for.
+    nodes : sequence of Node
+        m of them.
+    terms : PairTerms
+        Of the request on each of the nodes.
+    weights : ScoreWeights
+        At which the terms were made.
+    met : mapping of str to Met
+        Per region of the nodes, the intensity that is met there.
+    any_price : bool
+        Whether any price is known.
+    inputs : tuple of str
+        Ids of the signals that were read, besides those of intensity.
+    synthetic : bool
+        True when one of those was made up.
+
+    Returns
+    -------
+    list of ScoreCard
+        In the order of the nodes.
+    """
+    words = request.describe()
+    money = [
+        Money(*ends) if priced else None
+        for ends, priced in zip(terms.money_usd.T.tolist(), terms.priced.tolist(), strict=True)
+    ]
+    return [
         ScoreCard(
             candidate=node.name,
             candidate_kind="node",
             request=words,
-            terms=_card_terms(index, columns, terms, weights, money[index]),
+            terms=_card_terms(index, terms, weights, money[index]),
             slo_risk=float(terms.slo_risk[1, index]),
             slo_risk_parts=tuple(
                 (name, float(chance[index])) for name, chance in terms.risk_parts.items() if chance[index] > 0
@@ -223,15 +273,14 @@ def score_nodes(  # noqa: PLR0913 - one keyword per thing that is known
                 *_misfits(request, node),
                 *policy_refusals(
                     weights, node.region, met[node.region], float(terms.slo_risk[1, index]),
-                    priced=money[index] is not None, any_price=any(money),
+                    priced=money[index] is not None, any_price=any_price,
                 ),
             ),
-            inputs=(met[node.region].source, *measured, *met_usd.inputs),
-            synthetic=made or met[node.region].synthetic,
+            inputs=(met[node.region].source, *inputs),
+            synthetic=synthetic or met[node.region].synthetic,
         )
-        for index, node in enumerate(fleet.nodes)
+        for index, node in enumerate(nodes)
     ]  # fmt: skip
-    return tuple(sorted(cards, key=lambda card: (not card.feasible, card.mid_g, card.candidate)))
 
 
 def _unseen(share: ArrayLike, fleet: Fleet) -> NDArray[np.float64]:
@@ -249,25 +298,18 @@ def _unseen(share: ArrayLike, fleet: Fleet) -> NDArray[np.float64]:
     return values
 
 
-def _money(columns: NodeColumns, terms: PairTerms) -> list[Money | None]:
-    known = ~(np.isnan(columns.usd_per_kwh) & np.isnan(columns.usd_per_vcpu_h))
-    ends = terms.money_usd.T.tolist()
-    return [Money(*each) if priced else None for each, priced in zip(ends, known.tolist(), strict=True)]
-
-
 def _misfits(request: Request, node: Node) -> tuple[str, ...]:
     needs = (("vCPUs", request.vcpus, node.vcpus), ("GiB", request.memory_gib, node.memory_gib))
     return tuple(f"needs {need:g} {unit}, has {has:g}" for unit, need, has in needs if need > has)
 
 
 def _card_terms(
-    index: int, columns: NodeColumns, terms: PairTerms, weights: ScoreWeights, money: Money | None
+    index: int, terms: PairTerms, weights: ScoreWeights, money: Money | None
 ) -> tuple[ScoreTerm, ...]:
-    used = columns.used
-    coverage = float(used.coverage_share[index])
-    seen = f"load {used.mean_share[index]:.0%}" if coverage else "load unknown"
+    coverage = float(terms.seen_share[index])
+    seen = f"load {terms.load_share[index]:.0%}" if coverage else "load unknown"
     seen += f" from {coverage:.0%} of its past" if 0 < coverage < _WHOLE else ""
-    energy = f"{terms.energy_kwh[1, index]:.3g} kWh at {columns.mid_g_per_kwh[index]:.0f} g/kWh"
+    energy = f"{terms.energy_kwh[1, index]:.3g} kWh at {terms.g_per_kwh[1, index]:.0f} g/kWh"
     usd = "" if money is None else f"{money.mid_usd:.3g} USD at {weights.g_per_usd:g} g"
     notes = {
         "operational": f"{energy}, {seen}",

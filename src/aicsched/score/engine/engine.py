@@ -129,6 +129,11 @@ class ScoreEngine:
         """Count the nodes."""
         return self._spans[0].packed.facts.shape[1]
 
+    @property
+    def priced(self) -> bool:
+        """Whether the price of any node is known; then those without one can't be weighed."""
+        return self._priced
+
     def _allowed_regions(self, last: int) -> NDArray[np.bool_]:
         """Return which region each policy allows, shape (q, regions)."""
         allowed = np.ones((len(self.policies), max(last + 1, len(self.regions))), dtype=np.bool_)

@@ -34,6 +34,12 @@ class PairTerms(NamedTuple):
         What the terms were made of: dollars, a probability, and the energy of the pod itself.
     risk_parts : dict of str to ndarray, shape (m,)
         The chance of each kind of break alone: ``"load"`` (CPU and latency), ``"memory"``, ``"not_ready"``.
+    g_per_kwh : ndarray, shape (3, m)
+        Intensity that the pod meets on the node.
+    load_share, seen_share : ndarray, shape (m,)
+        How busy the node is without the pod, and how much of that was measured; 0 is unknown.
+    priced : ndarray of bool, shape (m,)
+        Whether a price is known there.
     """
 
     grams: dict[str, Array]
@@ -41,6 +47,10 @@ class PairTerms(NamedTuple):
     slo_risk: Array
     energy_kwh: Array
     risk_parts: dict[str, Array]
+    g_per_kwh: Array
+    load_share: Array
+    seen_share: Array
+    priced: NDArray[np.bool_]
 
     @property
     def total_g(self) -> Array:
@@ -108,7 +118,7 @@ def pair_terms(packed: PackedNodes, pods: Array, rates: Array) -> PairTerms:
         "money": _with_middle(usd * rate[at.G_PER_USD], mid.money_g),
         "slo_risk": _with_middle(risk * rate[at.RISK_G], mid.slo_risk_g),
     }
-    return PairTerms(grams, usd, risk, energy, parts)
+    return PairTerms(grams, usd, risk, energy, parts, intensity, load, seen, packed.priced)
 
 
 def _with_middle(ends: Array, middle: Array) -> Array:
