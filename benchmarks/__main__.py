@@ -32,6 +32,7 @@ REGISTRY = {
     "score_speed": "benchmarks.score_speed",
     "score_risk": "benchmarks.score_risk",
     "extender": "benchmarks.extender_latency",
+    "extender_http": "benchmarks.extender_http",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Benchmark results

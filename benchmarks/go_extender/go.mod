@@ -1,0 +1,3 @@
+module aicsched.invalid/go_extender
+
+go 1.22
