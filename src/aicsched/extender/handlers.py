@@ -162,5 +162,6 @@ def _read(body: bytes) -> ExtenderArgs:
 def _at_most_offered(args: ExtenderArgs, body: bytes) -> int:
     """Bound the number of offered nodes without decoding them; small bodies can't hold too many."""
     if args.by_name:
-        return bytes(args.node_names).count(b",")
+        # A name takes three bytes at least.
+        return bytes(args.node_names).count(b",") if len(body) > 3 * _MAX_OFFERED else 0
     return body.count(b'"metadata"') if len(body) > _COUNT_FROM_BYTES else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,12 +10,84 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_LEVEL", "NEUTRAL_LEVEL", "levels_from_grams"]
+__all__ = ["MAX_LEVEL", "NEUTRAL_LEVEL", "Ranking", "levels_from_grams", "rank"]
 
 MAX_LEVEL: Final = 10
 NEUTRAL_LEVEL: Final = 5
-# Grams nearer to each other than this share of the largest are the same: float noise must not rank.
+# Neighbours in the order that differ by a smaller share are the same: float noise must not rank.
 _SAME_SHARE: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking:
+    """The costs of all nodes in order, so that the levels of some take no sorting.
+
+    Parameters
+    ----------
+    group : ndarray of int64, shape (nodes,)
+        Nodes of equal cost are one group, 0 the cheapest; -1 unknown.
+    cost : ndarray, shape (groups,)
+        Of each group, ascending, in units of the largest magnitude.
+    """
+
+    group: NDArray[np.int64]
+    cost: NDArray[np.float64]
+
+    def levels(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Spread the costs of some nodes over 0..10, the lowest at 10 and the highest at 0.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (n,)
+            The nodes that are offered.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            As `levels_from_grams`: what isn't offered doesn't count.
+        """
+        group = self.group.take(places)
+        known = group >= 0
+        everything = bool(known.all())
+        counts = np.bincount(group if everything else group[known], minlength=self.cost.size)
+        present = np.flatnonzero(counts)
+        if present.size <= 1:
+            return np.full(places.shape, NEUTRAL_LEVEL, dtype=np.int64)
+        cost, many = self.cost[present], counts[present]
+        below = np.cumsum(many) - many  # how many cost less: 0 for the best, the most for the worst
+        rank_share = below / below[-1]
+        spread_share = (cost - cost[0]) / (cost[-1] - cost[0])
+        per_group = np.zeros(self.cost.shape, dtype=np.int64)
+        per_group[present] = np.rint(MAX_LEVEL * (1.0 - (rank_share + spread_share) / 2.0))
+        if everything:
+            return per_group.take(group)
+        return np.where(known, per_group[group], NEUTRAL_LEVEL)
+
+
+def rank(cost_g: NDArray[np.float64]) -> Ranking:
+    """Put costs in order.
+
+    Parameters
+    ----------
+    cost_g : ndarray, shape (nodes,)
+        What a pod would cost on each node [g]; NaN or infinite is unknown.
+
+    Returns
+    -------
+    Ranking
+        Of these nodes.
+    """
+    group = np.full(cost_g.shape, -1, dtype=np.int64)
+    known = np.flatnonzero(np.isfinite(cost_g))
+    if known.size == 0:
+        return Ranking(group=group, cost=np.empty(0))
+    ascending = known[np.argsort(cost_g[known], kind="stable")]
+    costs = cost_g[ascending]
+    costs = costs / (float(np.abs(costs).max()) or 1.0)
+    new = np.diff(costs, prepend=costs[0]) > _SAME_SHARE * np.abs(costs)
+    group[ascending] = np.cumsum(new)
+    new[0] = True
+    return Ranking(group=group, cost=costs[new])
 
 
 def levels_from_grams(cost_g: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -43,22 +116,4 @@ def levels_from_grams(cost_g: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> levels_from_grams(np.array([7.0, 7.0])).tolist()
     [5, 5]
     """
-    levels = np.full(cost_g.shape, NEUTRAL_LEVEL, dtype=np.int64)
-    known = np.isfinite(cost_g)
-    everything = bool(known.all())
-    costs = cost_g if everything else cost_g[known]
-    if costs.size == 0:
-        return levels
-    scale = float(np.abs(costs).max())
-    if scale == 0.0:
-        return levels
-    keys = np.rint(costs / scale / _SAME_SHARE).astype(np.int64)
-    values, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    if values.size == 1:
-        return levels
-    below = np.cumsum(counts) - counts  # how many cost less: 0 for the best, the most for the worst
-    rank_share = below / below[-1]
-    spread_share = (values - values[0]) / (values[-1] - values[0])
-    per_group = np.rint(MAX_LEVEL * (1.0 - (rank_share + spread_share) / 2.0)).astype(np.int64)
-    levels[known] = per_group[group]
-    return levels
+    return rank(cost_g).levels(np.arange(cost_g.size))

@@ -8,6 +8,7 @@ its work on that. Nothing is locked and nothing is half new.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
@@ -16,21 +17,25 @@ import msgspec
 import numpy as np
 
 from aicsched.errors import ConfigError
-from aicsched.extender.levels import MAX_LEVEL, NEUTRAL_LEVEL, levels_from_grams
+from aicsched.extender.levels import MAX_LEVEL, NEUTRAL_LEVEL, rank
 from aicsched.extender.wire import encode_priorities
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from aicsched.extender.levels import Ranking
     from aicsched.extender.podrequest import PodRequest
 
 __all__ = ["NodeCosts", "Snapshot", "SnapshotHolder"]
 
 _UNKNOWN: Final = -1
-# Each row of the rendered table ends in room for a level, the closing brace and the comma.
-_TAILS: Final = np.array([list(f"{level:2d}}},".encode()) for level in range(MAX_LEVEL + 1)], dtype=np.uint8)
+# Each row of the rendered table ends in four bytes for a level, the closing brace and the comma.
+_TAILS: Final = np.frombuffer(b"".join(f"{at:2d}}},".encode() for at in range(MAX_LEVEL + 1)), np.uint32)
+_TAIL_BYTES: Final = _TAILS.itemsize
+# Replicas ask for the same.
+_REMEMBERED: Final = 256
 
 
 class NodeCosts(Protocol):
@@ -74,6 +79,8 @@ class Snapshot:
     synthetic: bool = False
     index: Mapping[str, int] = field(init=False, repr=False)
     rows: NDArray[np.uint8] = field(init=False, repr=False)
+    _place: Callable[[str, int], int] = field(init=False, repr=False)
+    _ranking: Callable[[PodRequest], Ranking] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         index = {name: place for place, name in enumerate(self.names)}
@@ -83,6 +90,9 @@ class Snapshot:
             raise ConfigError(msg, hint="node names are unique in a cluster", value=twice)
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
         object.__setattr__(self, "index", MappingProxyType(index))
+        # Thousands of look-ups a request: the proxy would double what each takes.
+        object.__setattr__(self, "_place", index.get)
+        object.__setattr__(self, "_ranking", lru_cache(_REMEMBERED)(partial(_rank, self.costs)))
         object.__setattr__(self, "rows", _render_rows(self.names))
 
     def locate(self, names: Sequence[str]) -> NDArray[np.int64]:
@@ -98,7 +108,7 @@ class Snapshot:
         ndarray of int64, shape (len(names),)
             Their places in `names`, -1 where the snapshot doesn't know one.
         """
-        return np.fromiter(map(self.index.get, names, repeat(_UNKNOWN)), np.int64, len(names))
+        return np.fromiter(map(self._place, names, repeat(_UNKNOWN)), np.int64, len(names))
 
     def prioritize(self, names: Sequence[str], request: PodRequest) -> bytes:
         """Score offered nodes and write the answer.
@@ -121,8 +131,11 @@ class Snapshot:
         known = places[places >= 0]
         strangers = [] if known.size == places.size else [name for name in names if name not in self.index]
         known = _first_of_each(known, len(self.names))
-        levels = levels_from_grams(np.asarray(self.costs.cost_g(request), dtype=np.float64)[known])
-        return _write(self.rows, known, levels, strangers)
+        return _write(self.rows, known, self._ranking(request).levels(known), strangers)
+
+
+def _rank(costs: NodeCosts, request: PodRequest) -> Ranking:
+    return rank(np.asarray(costs.cost_g(request), dtype=np.float64))
 
 
 def _first_of_each(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -135,8 +148,8 @@ def _first_of_each(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def _write(
     rows: NDArray[np.uint8], places: NDArray[np.int64], levels: NDArray[np.int64], strangers: Sequence[str]
 ) -> bytes:
-    picked = rows[places]
-    picked[:, -_TAILS.shape[1] :] = _TAILS[levels]
+    picked = rows.take(places, axis=0)
+    picked.view(np.uint32)[:, -1] = _TAILS.take(levels)
     body = picked.tobytes()
     if strangers:
         return b"[" + body + encode_priorities(dict.fromkeys(strangers, NEUTRAL_LEVEL))[1:]
@@ -144,9 +157,11 @@ def _write(
 
 
 def _render_rows(names: Sequence[str]) -> NDArray[np.uint8]:
-    # JSON allows spaces between tokens, so rows of one width are joined by one gather.
+    # JSON allows spaces between tokens, so rows of one width are joined by one gather. The width is made of
+    # whole words, so that a tail is written as one of them.
     heads = [b'{"Host":' + msgspec.json.encode(name) + b',"Score":' for name in names]
-    width = max(map(len, heads), default=0) + _TAILS.shape[1]
+    longest = max(map(len, heads), default=0)
+    width = -(-longest // _TAIL_BYTES) * _TAIL_BYTES + _TAIL_BYTES
     text = b"".join(head.ljust(width) for head in heads)
     rows = np.frombuffer(text, dtype=np.uint8).reshape(len(heads), width)
     rows.flags.writeable = False
