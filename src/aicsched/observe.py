@@ -47,6 +47,9 @@ METRICS: Final = (
     Metric("aicsched_signal_reads_total", "counter", "Reads from a source.", ("source", "outcome")),
     Metric("aicsched_signal_refused_values_total", "counter", "Values refused.", ("source", "reason")),
     Metric("aicsched_signal_clock_skew_seconds", "gauge", "Our clock ahead of a source's.", ("source",)),
+    Metric("aicsched_certificate_expiry_timestamp_seconds", "gauge", "When it expires.", ("certificate",)),
+    Metric("aicsched_trust_reloads_total", "counter", "Changed certificates and tokens.", ("outcome",)),
+    Metric("aicsched_trust_refusals_total", "counter", "Callers refused.", ("reason",)),
 )
 
 

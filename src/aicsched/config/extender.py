@@ -57,12 +57,18 @@ class ExtenderSettings(Table):
         Certificate chain and key of the server, PEM.
     client_ca_file : Path, optional
         Whom clients' certificates must be signed by, PEM.
+    client_names : tuple of str
+        Common names, DNS names or URIs: a client's certificate must have one of them.
     token_file : Path, optional
-        Holds the bearer token that clients must show.
+        Holds the bearer tokens that clients may show, one a line.
     max_names_body_mib, max_body_mib : int
         Largest body by name, and with whole nodes [MiB].
     max_requests : int
         Requests at a time.
+    max_connections : int
+        Open connections at a time.
+    read_s, write_s : float
+        How long a request may take to arrive, and an answer to be taken [s].
     drain_s : float
         How long requests under way get at the end [s].
     settle_s : float
@@ -87,10 +93,14 @@ class ExtenderSettings(Table):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     client_ca_file: Path | None = None
+    client_names: tuple[str, ...] = ()
     token_file: Path | None = None
     max_names_body_mib: int = Field(default=8, ge=1, le=1024)
     max_body_mib: int = Field(default=64, ge=1, le=1024)
     max_requests: int = Field(default=64, ge=1, le=10_000)
+    max_connections: int = Field(default=512, ge=1, le=100_000)
+    read_s: float = Field(default=2.0, gt=0, le=600)
+    write_s: float = Field(default=10.0, gt=0, le=600)
     drain_s: float = Field(default=5.0, ge=0, le=600)
     settle_s: float = Field(default=5.0, ge=0, le=600)
 

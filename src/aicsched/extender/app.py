@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aicsched.extender.handlers import Handlers
 from aicsched.extender.levels import NEUTRAL_LEVEL
+from aicsched.extender.limits import Limits
 from aicsched.extender.metrics import ExtenderMetrics
 from aicsched.extender.probes import Probes
 from aicsched.extender.routes import verb
@@ -20,7 +21,6 @@ from aicsched.extender.wire import decode_args, encode_filter_result, encode_pri
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from aicsched.extender.limits import Limits
     from aicsched.extender.routes import Route
     from aicsched.extender.snapshot import SnapshotHolder
 
@@ -59,7 +59,8 @@ class ExtenderApp(RoutedApp):
         self.holder = holder
         self.metrics = metrics or ExtenderMetrics()
         self.now_s = now_s
-        self.handlers = Handlers(holder, self.metrics, now_s)
+        limits = limits or Limits()
+        self.handlers = Handlers(holder, self.metrics, now_s, names_body_bytes=limits.names_body_bytes)
         self._more_checks = dict(checks or {})
         verbs = (
             verb("filter", self.handlers.filter, fallback=self._all_pass),

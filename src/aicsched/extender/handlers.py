@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from aicsched.extender.snapshot import Snapshot, SnapshotHolder
     from aicsched.extender.wire import ExtenderArgs
 
-__all__ = ["MAX_NAMES_BODY_BYTES", "MAX_NODES", "Handlers"]
+__all__ = ["MAX_NODES", "Handlers"]
 
 # Kubernetes is built for 5,000 nodes a cluster; twice that is still answered, though not scored.
 MAX_NODES: Final = 10_000
-MAX_NAMES_BODY_BYTES: Final = 8 * 2**20
 # Above this not even names are decoded, since a body of nothing but tiny nodes would fill the memory.
 _MAX_OFFERED: Final = 100_000
 _COUNT_FROM_BYTES: Final = 12 * 2**20
@@ -55,10 +54,20 @@ class Handlers:
         Counts.
     now_s : callable
         The clock: seconds since the epoch.
+    names_body_bytes : int
+        Largest body by name.
     """
 
-    def __init__(self, holder: SnapshotHolder, metrics: ExtenderMetrics, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        holder: SnapshotHolder,
+        metrics: ExtenderMetrics,
+        now_s: Callable[[], float],
+        *,
+        names_body_bytes: int,
+    ) -> None:
         self._holder = holder
+        self._names_body_bytes = names_body_bytes
         self._metrics = metrics
         self._now_s = now_s
 
@@ -82,7 +91,7 @@ class Handlers:
         BodyTooLarge
             A body by name is over its limit.
         """
-        args = _read(body)
+        args = _read(body, self._names_body_bytes)
         self._metrics.scored("filter", len(offered_names(args)))
         return encode_filter_result(args)
 
@@ -106,7 +115,7 @@ class Handlers:
         BodyTooLarge
             A body by name is over its limit.
         """
-        args = _read(body)
+        args = _read(body, self._names_body_bytes)
         names = offered_names(args)
         self._metrics.scored("prioritize", len(names))
         snapshot = self._holder.current
@@ -148,10 +157,10 @@ class Handlers:
             self._score(snapshot, snapshot.names, PodRequest())
 
 
-def _read(body: bytes) -> ExtenderArgs:
+def _read(body: bytes, names_body_bytes: int) -> ExtenderArgs:
     args = decode_args(body)
-    if args.by_name and len(body) > MAX_NAMES_BODY_BYTES:
-        msg = f"a body of {len(body)} bytes by name is over the limit of {MAX_NAMES_BODY_BYTES}"
+    if args.by_name and len(body) > names_body_bytes:
+        msg = f"a body of {len(body)} bytes by name is over the limit of {names_body_bytes}"
         raise BodyTooLarge(msg, hint="no cluster has so many nodes", value=len(body))
     if _at_most_offered(args, body) > _MAX_OFFERED:
         msg = f"a body offers more than {_MAX_OFFERED} nodes"

@@ -14,7 +14,9 @@ class Limits:
     Parameters
     ----------
     body_bytes : int
-        Largest body; one by name has its own, lower limit in `aicsched.extender.handlers`.
+        Largest body, with whole nodes.
+    names_body_bytes : int
+        Largest body by name.
     buffered_bytes : int
         Bodies being read, together.
     requests : int
@@ -42,6 +44,7 @@ class Limits:
     """
 
     body_bytes: int = 64 * 2**20
+    names_body_bytes: int = 8 * 2**20
     buffered_bytes: int = 128 * 2**20
     requests: int = 64
     read_s: float = 2.0

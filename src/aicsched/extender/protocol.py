@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aicsched.extender.limits import Limits
+from aicsched.extender.trust import CLIENT_NAMES, client_names
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,6 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.bounds.connections:
             transport.abort()
             return
+        names = client_names(transport)
+        if names is not None:
+            self.app_state = {CLIENT_NAMES: names}
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:

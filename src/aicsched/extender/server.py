@@ -82,7 +82,7 @@ def serve(
         A port is taken or may not be used.
     """
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(_listen(host, port, plain=trust is None))]
+        listeners = [stack.enter_context(_listen(host, port, plain=not _encrypted(trust)))]
         if probes_port is not None:
             listeners.append(stack.enter_context(_listen(host, probes_port, plain=False)))
         server = _Server(app, listeners, trust, announce or _print_line)
@@ -205,27 +205,30 @@ class _Server:
         self._announce = announce
         self._stopped: asyncio.Event | None = None
         self._settle_s = 0.0
-        self._main = _Port(app, app, listeners[0])
+        self._main = _Port(app, app if trust is None else trust.guard(app), listeners[0])
         self._probes = _Port(app, app.probes_app, listeners[1]) if len(listeners) > 1 else None
 
     async def run(self) -> None:
         self._stopped = asyncio.Event()
         with self._heeding_signals():
-            await self._main.open(None)
+            await self._main.open(None if self._trust is None else self._trust.context)
             if self._probes is not None:
                 await self._probes.open(None)
             self._app.warm_up()
             # What exists now lives as long as the server: the collector need not walk it during a request.
             gc.collect()
             gc.freeze()
-            self._announce(_url(self._main.listener, secure=self._trust is not None))
+            self._announce(_url(self._main.listener, secure=_encrypted(self._trust)))
             if self._probes is not None:
                 self._announce(f"{_url(self._probes.listener, secure=False)} for probes and metrics")
+            watching = None if self._trust is None else asyncio.create_task(self._trust.watch())
             await self._stopped.wait()
             self._app.start_draining()
             self._main.close_after_answers()
             await asyncio.sleep(self._settle_s)
             await self._main.close(self._app.limits.drain_s)
+            if watching is not None:
+                watching.cancel()
             if self._probes is not None:
                 await self._probes.close(0.0)
 
@@ -257,6 +260,10 @@ class _Server:
         # Nobody but a person at a terminal sends SIGINT, and no Service sends requests there.
         self._settle_s = self._app.limits.settle_s if kind == signal.SIGTERM else 0.0
         self._stopped.set()
+
+
+def _encrypted(trust: Trust | None) -> bool:
+    return trust is not None and trust.context is not None
 
 
 def _print_line(text: str) -> None:
