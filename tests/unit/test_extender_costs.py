@@ -90,5 +90,5 @@ def test_a_short_forecast_covers_the_spans_it_can() -> None:
     }
     forecasts = forecast_zones(history, at_s=SAMPLE_NOW_S, horizon=3, model="seasonal")
     costs = fleet_costs(fleet, forecasts, None, start_s=SAMPLE_NOW_S)
-    assert costs.engine.spans_h == (1.0, 2.0)
+    assert costs.spans_h == (1.0, 2.0)
     assert np.isfinite(costs.cost_g(PodRequest(vcpus=1.0, duration_s=86400.0))).all()

@@ -4,16 +4,22 @@ The direction of failure is fixed here. What can't be read at all is the caller'
 fault (`MalformedBody`, HTTP 400): without names there is nothing to answer, and
 the scheduler drops the scores of a failed prioritize. Everything else, be it our
 own defect, a missing or stale snapshot or an odd pod, gives each offered node the
-same neutral level and is counted, so that carbon never stops a cluster.
+same neutral level and is counted, so that carbon never stops a cluster. Only what a
+pod, or an operator's policy, asks for as a hard constraint fails closed, node by node.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from aicsched.errors import BodyTooLarge, MalformedBody
+from aicsched.extender.explain import Remembered, explain_pod
 from aicsched.extender.levels import NEUTRAL_LEVEL
+from aicsched.extender.names import DOMAIN
 from aicsched.extender.podrequest import PodRequest, read_pod_request
+from aicsched.extender.refusals import Refusals, asks_hard
 from aicsched.extender.wire import (
     decode_args,
     decode_pod,
@@ -26,6 +32,9 @@ from aicsched.observe import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
+    from aicsched.extender.explain import Explanation
     from aicsched.extender.metrics import ExtenderMetrics
     from aicsched.extender.snapshot import Snapshot, SnapshotHolder
     from aicsched.extender.wire import ExtenderArgs
@@ -39,6 +48,8 @@ _MAX_OFFERED: Final = 100_000
 _COUNT_FROM_BYTES: Final = 12 * 2**20
 # A snapshot from the future means that clocks disagree: forecasts would be read at the wrong hour.
 _MAX_SKEW_S: Final = 120.0
+# Stands in a pod that says anything to us.
+_OURS: Final = DOMAIN.encode()
 
 _log = get_logger("extender")
 
@@ -70,9 +81,10 @@ class Handlers:
         self._names_body_bytes = names_body_bytes
         self._metrics = metrics
         self._now_s = now_s
+        self.remembered: Final = Remembered()
 
     def filter(self, body: bytes) -> bytes:
-        """Answer filter: every offered node passes, as it came.
+        """Answer filter: every offered node passes as it came, unless a hard constraint was asked for.
 
         Parameters
         ----------
@@ -92,8 +104,36 @@ class Handlers:
             A body by name is over its limit.
         """
         args = _read(body, self._names_body_bytes)
-        self._metrics.scored("filter", len(offered_names(args)))
-        return encode_filter_result(args)
+        names = offered_names(args)
+        self._metrics.scored("filter", len(names))
+        snapshot = self._holder.current
+        may_ask = _OURS in bytes(args.pod) or (snapshot is not None and snapshot.hard_limits)
+        request = self._request(args) if may_ask else None
+        if request is None:
+            if may_ask:
+                self._metrics.fell_back("unreadable_pod")
+            return encode_filter_result(args)
+        limits = None if snapshot is None else snapshot.limits(request.namespace)
+        if not asks_hard(request, limits):
+            return encode_filter_result(args)
+        refusals, places = self._held(snapshot, names, request)
+        return encode_filter_result(args, names, *refusals.told(names, places))
+
+    def _held(
+        self, snapshot: Snapshot | None, names: Sequence[str], request: PodRequest
+    ) -> tuple[Refusals, NDArray[np.int64]]:
+        """Hold offered nodes against a hard constraint, which what isn't known doesn't meet."""
+        if snapshot is None:
+            self._metrics.fell_back("no_snapshot")
+            return Refusals(), np.full(len(names), -1)
+        try:
+            stale = bool(self._age_fault(snapshot))
+            refusals, places = snapshot.refusals(request, stale=stale), snapshot.locate(names)
+        except Exception:  # noqa: BLE001 - the module says why nothing may escape
+            _log.exception("a hard constraint could not be held against nodes; all are refused")
+            self._metrics.fell_back("fault")
+            return Refusals(), np.full(len(names), -1)
+        return refusals or Refusals(), places
 
     def prioritize(self, body: bytes) -> bytes:
         """Answer prioritize: a level in 0..10 per offered node.
@@ -119,14 +159,45 @@ class Handlers:
         names = offered_names(args)
         self._metrics.scored("prioritize", len(names))
         snapshot = self._holder.current
+        request = self._request(args, remember=True)
         reason = self._unfit(snapshot, len(names))
         if snapshot is None or reason:
             return self._neutral(names, reason)
-        try:
-            request = read_pod_request(decode_pod(args))
-        except MalformedBody:
+        if request is None:
             return self._neutral(names, "unreadable_pod")
         return self._score(snapshot, names, request)
+
+    def _request(self, args: ExtenderArgs, *, remember: bool = False) -> PodRequest | None:
+        """Read the pod; None where that can't be done."""
+        try:
+            pod = decode_pod(args)
+        except MalformedBody:
+            return None
+        request = read_pod_request(pod)
+        if remember and pod.metadata is not None:
+            self.remembered.put(pod.metadata.namespace, pod.metadata.name, request)
+        return request
+
+    def explained(self, namespace: str, pod: str) -> Explanation | None:
+        """Explain the levels of a pod that was scored lately.
+
+        Parameters
+        ----------
+        namespace, pod : str
+            Its name.
+
+        Returns
+        -------
+        Explanation or None
+            By the present snapshot; None where the pod isn't remembered, or there is no snapshot.
+        """
+        snapshot, request = self._holder.current, self.remembered.get(namespace, pod)
+        if snapshot is None or request is None:
+            return None
+        neutral = self._unfit(snapshot, 0).replace("_", " ")
+        return explain_pod(
+            snapshot, request, namespace=namespace, pod=pod, now_s=self._now_s(), neutral=neutral
+        )
 
     def _score(self, snapshot: Snapshot, names: Sequence[str], request: PodRequest) -> bytes:
         try:
@@ -141,6 +212,9 @@ class Handlers:
             return "no_snapshot"
         if offered > MAX_NODES:
             return "too_many_nodes"
+        return self._age_fault(snapshot) or ("no_signal" if snapshot.neutral else "")
+
+    def _age_fault(self, snapshot: Snapshot) -> str:
         age_s = self._now_s() - snapshot.issued_at_s
         if age_s > snapshot.max_age_s:
             return "stale"

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FALLBACKS", "METRICS_CONTENT_TYPE", "ExtenderMetrics"]
 
-FALLBACKS: Final = ("no_snapshot", "stale", "clock_skew", "too_many_nodes", "unreadable_pod", "fault")
+FALLBACKS: Final = (
+    "no_snapshot",
+    "stale",
+    "clock_skew",
+    "too_many_nodes",
+    "unreadable_pod",
+    "no_signal",
+    "fault",
+)
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 # From half a millisecond (100 names) to the scheduler's default httpTimeout of 5 s.

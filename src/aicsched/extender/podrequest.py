@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aicsched.errors import UnitError
-from aicsched.extender.names import EXPECTED_DURATION
-from aicsched.extender.wire import PodSpec
+from aicsched.extender.names import ALLOWED_REGIONS, EXPECTED_DURATION, MAX_INTENSITY, POLICY
+from aicsched.extender.wire import ObjectMeta, PodSpec
 from aicsched.units import parse_duration_s, parse_quantity
 
 if TYPE_CHECKING:
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
 
     from aicsched.extender.wire import Container, Pod
 
-__all__ = ["DEFAULT_DURATION_S", "DEFAULT_VCPUS", "PodRequest", "read_pod_request"]
+__all__ = ["DEFAULT_DURATION_S", "DEFAULT_VCPUS", "PodRequest", "owner_of", "read_pod_request"]
 
 DEFAULT_DURATION_S: Final = 3600.0
 # What kube-scheduler itself counts for a container without a CPU request (DefaultMilliCPURequest = 100).
 DEFAULT_VCPUS: Final = 0.1
 _BYTES_PER_GIB: Final = 2.0**30
+# A CronJob calls its jobs by the minute since the epoch at which they were due.
+_OF_CRON: Final = re.compile(r"(.+)-\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +39,67 @@ class PodRequest:
         How long it is expected to run [s], > 0.
     memory_gib : float
         Memory it asks for [GiB]; 0 where it says nothing.
+    duration_said : bool
+        The pod itself says how long.
+    namespace : str
+        Where it is.
+    owner : str
+        Whose lives tell about its own, see `owner_of`; "" where it has none.
+    policy : str
+        The policy it names, or "".
+    allowed_regions : tuple of str or None
+        Hard: nodes elsewhere are filtered.
+    max_g_per_kwh : float or None
+        Hard: nodes on a grid above this are filtered [g/kWh].
+    unreadable : tuple of str
+        Annotations of ours that can't be read.
     """
 
     vcpus: float = DEFAULT_VCPUS
     duration_s: float = DEFAULT_DURATION_S
     memory_gib: float = 0.0
+    duration_said: bool = False
+    namespace: str = ""
+    owner: str = ""
+    policy: str = ""
+    allowed_regions: tuple[str, ...] | None = None
+    max_g_per_kwh: float | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+def owner_of(kind: str, name: str, labels: Mapping[str, str]) -> str:
+    """Name the work that a pod is a piece of, over all its generations.
+
+    Parameters
+    ----------
+    kind, name : str
+        Of its controller.
+    labels : mapping of str to str
+        Of the pod.
+
+    Returns
+    -------
+    str
+        A ReplicaSet stands for its Deployment, a Job of a CronJob for that; "" without a controller.
+
+    Examples
+    --------
+    >>> owner_of("ReplicaSet", "web-5d8f9c7b6", {"pod-template-hash": "5d8f9c7b6"})
+    'Deployment/web'
+    >>> owner_of("Job", "report-29384756", {}), owner_of("Job", "train", {}), owner_of("", "", {})
+    ('CronJob/report', 'Job/train', '')
+    """
+    if not kind or not name:
+        return ""
+    template = labels.get("pod-template-hash", "")
+    if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+        return f"Deployment/{name.removesuffix(f'-{template}')}"
+    due = _OF_CRON.fullmatch(name) if kind == "Job" else None
+    return f"CronJob/{due[1]}" if due else f"{kind}/{name}"
 
 
 def read_pod_request(pod: Pod) -> PodRequest:
-    """Read a pod's effective requests and expected duration.
+    """Read a pod's effective requests, and what it says of itself.
 
     Containers run together, so their requests add up; init containers run one after
     the other before them, so the largest counts where it is larger (sidecars, which
@@ -70,12 +126,28 @@ def read_pod_request(pod: Pod) -> PodRequest:
     >>> read_pod_request(Pod(spec=PodSpec(containers=[half, half]))).vcpus
     1.0
     """
-    spec = pod.spec or PodSpec()
+    spec, meta = pod.spec or PodSpec(), pod.metadata or ObjectMeta()
     vcpus, memory = _effective(spec, "cpu"), _effective(spec, "memory")
-    annotations = (pod.metadata.annotations if pod.metadata is not None else None) or {}
+    said, unreadable = meta.annotations or {}, list[str]()
+    duration_s = _positive(said, EXPECTED_DURATION, unreadable)
+    owner = next((each for each in meta.owner_references or () if each.controller), None)
+    regions = said.get(ALLOWED_REGIONS)
     return PodRequest(
-        vcpus=vcpus or DEFAULT_VCPUS, duration_s=_duration_s(annotations), memory_gib=memory / _BYTES_PER_GIB
+        vcpus=vcpus or DEFAULT_VCPUS,
+        duration_s=duration_s or DEFAULT_DURATION_S,
+        memory_gib=memory / _BYTES_PER_GIB,
+        duration_said=duration_s is not None,
+        namespace=meta.namespace,
+        owner=owner_of(owner.kind, owner.name, meta.labels or {}) if owner is not None else "",
+        policy=said.get(POLICY, "").strip(),
+        allowed_regions=None if regions is None else _listed(regions),
+        max_g_per_kwh=_positive(said, MAX_INTENSITY, unreadable),
+        unreadable=tuple(unreadable),
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _effective(spec: PodSpec, name: str) -> float:
@@ -104,11 +176,16 @@ def _quantity(resources: Mapping[str, str | float] | None, name: str) -> float:
         return 0.0
 
 
-def _duration_s(annotations: Mapping[str, str]) -> float:
-    text = annotations.get(EXPECTED_DURATION)
+def _positive(said: Mapping[str, str], name: str, unreadable: list[str]) -> float | None:
+    """Read a number above 0, or a duration [s]; what can't be read is noted."""
+    text = said.get(name)
     if text is None:
-        return DEFAULT_DURATION_S
+        return None
     try:
-        return parse_duration_s(text) or DEFAULT_DURATION_S
-    except UnitError:
-        return DEFAULT_DURATION_S
+        value = parse_duration_s(text) if name == EXPECTED_DURATION else float(text)
+    except (UnitError, ValueError):
+        value = 0.0
+    if math.isfinite(value) and value > 0:
+        return value
+    unreadable.append(name)
+    return None

@@ -17,7 +17,9 @@ import msgspec
 import numpy as np
 
 from aicsched.errors import ConfigError
+from aicsched.extender.costs import FleetCosts
 from aicsched.extender.levels import MAX_LEVEL, NEUTRAL_LEVEL, rank
+from aicsched.extender.refusals import Refusals
 from aicsched.extender.wire import encode_priorities
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from aicsched.extender.levels import Ranking
     from aicsched.extender.podrequest import PodRequest
+    from aicsched.score.request import ScoreWeights
 
 __all__ = ["NodeCosts", "Snapshot", "SnapshotHolder"]
 
@@ -64,6 +67,8 @@ class Snapshot:
         Per signal source when its newest value was true, seconds since the epoch.
     synthetic : bool
         True when an input was made up.
+    neutral : bool
+        Nothing is known that could tell nodes apart: all answers are neutral.
 
     Raises
     ------
@@ -77,6 +82,7 @@ class Snapshot:
     max_age_s: float = float("inf")
     sources: Mapping[str, float] = field(default_factory=dict)
     synthetic: bool = False
+    neutral: bool = False
     index: Mapping[str, int] = field(init=False, repr=False)
     rows: NDArray[np.uint8] = field(init=False, repr=False)
     _place: Callable[[str, int], int] = field(init=False, repr=False)
@@ -109,6 +115,43 @@ class Snapshot:
             Their places in `names`, -1 where the snapshot doesn't know one.
         """
         return np.fromiter(map(self._place, names, repeat(_UNKNOWN)), np.int64, len(names))
+
+    def limits(self, namespace: str) -> ScoreWeights | None:
+        """Return the policy whose limits filter nodes for pods of a namespace.
+
+        Parameters
+        ----------
+        namespace : str
+            Theirs.
+
+        Returns
+        -------
+        ScoreWeights or None
+            None where limits don't filter.
+        """
+        return self.costs.policies.limits(namespace) if isinstance(self.costs, FleetCosts) else None
+
+    @property
+    def hard_limits(self) -> bool:
+        """Whether limits of policies filter nodes at all."""
+        return isinstance(self.costs, FleetCosts) and self.costs.policies.hard_limits
+
+    def refusals(self, request: PodRequest, *, stale: bool = False) -> Refusals | None:
+        """Hold the nodes against a pod's hard constraints.
+
+        Parameters
+        ----------
+        request : PodRequest
+            What it asks for.
+        stale : bool
+            The snapshot is too old for its intensities to be held against a limit.
+
+        Returns
+        -------
+        Refusals or None
+            None where nothing is asked for.
+        """
+        return self.costs.refusals(request, stale=stale) if isinstance(self.costs, FleetCosts) else Refusals()
 
     def prioritize(self, names: Sequence[str], request: PodRequest) -> bytes:
         """Score offered nodes and write the answer.

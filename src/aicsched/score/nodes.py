@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from aicsched.domain.fleet import Fleet, Node
+    from aicsched.domain.fleet import Fleet, Node, Region
     from aicsched.domain.forecast import Forecast
     from aicsched.domain.price import PriceSeries
     from aicsched.domain.telemetry import Telemetry
     from aicsched.score.engine import PairTerms
     from aicsched.score.intensity import Met
+    from aicsched.score.risk.assess import NodeRisk
 
 __all__ = ["node_cards", "node_columns", "score_nodes"]
 
@@ -48,6 +49,7 @@ def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
     weights: ScoreWeights = ScoreWeights(),  # noqa: B008 - frozen
     prices: MetPrices = MetPrices(),  # noqa: B008 - frozen
     unseen_share: ArrayLike = 0.0,
+    risk: NodeRisk | None = None,
 ) -> NodeColumns:
     """Lay the nodes of a fleet out as columns, over one span of time.
 
@@ -70,6 +72,9 @@ def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
     unseen_share : array_like, shape (n,) or ()
         Load of pods that are bound but not yet seen by the metrics, as shares of the nodes, >= 0
         (`aicsched.fleet.kubernetes.Cluster.unseen_share`): it counts to risk and to power drawn.
+    risk : NodeRisk, optional
+        What `aicsched.score.risk.assess` gave for these nodes and about this span without the unseen
+        load, where it was worked out before: it takes most of the time.
 
     Returns
     -------
@@ -87,33 +92,18 @@ def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
     met = met_by_region(fleet, forecasts, start_s, duration_s)
     place = {region.name: index for index, region in enumerate(fleet.regions)}
 
-    def row(node: Node) -> tuple[float, ...]:
-        here, region = met[node.region], fleet.regions[place[node.region]]
-        per_h = amortised_g(node.embodied_kg, node.lifetime_years, SECONDS_PER_HOUR)
-        return (
-            node.vcpus,
-            node.memory_gib,
-            node.idle_w,
-            node.max_w,
-            region.pue,
-            here.low_g_per_kwh,
-            here.mid_g_per_kwh,
-            here.high_g_per_kwh,
-            prices.usd_per_kwh(region),
-            prices.usd_per_vcpu_h(region.name, node),
-            region.transfer_g_per_gb,
-            per_h / node.vcpus,
-            *power_band(node.cpu_family),
-        )
-
-    table = np.array([row(node) for node in fleet.nodes], dtype=np.float64).reshape(len(fleet.nodes), 16)
+    rows = [_row(node, fleet.regions[place[node.region]], met[node.region], prices) for node in fleet.nodes]
+    table = np.array(rows, dtype=np.float64).reshape(len(fleet.nodes), 16)
     column = np.ascontiguousarray(table.T)
     names = [node.name for node in fleet.nodes]
     used = over_horizon(telemetry, names, start_s=start_s, duration_s=duration_s)
-    risk = assess(
-        telemetry, names, column[0], weights.objectives,
-        start_s=start_s, duration_s=duration_s, unseen_share=unseen,
-    )  # fmt: skip
+    if risk is not None:
+        risk = replace(risk, load=risk.load.behind(unseen))
+    else:
+        risk = assess(
+            telemetry, names, column[0], weights.objectives,
+            start_s=start_s, duration_s=duration_s, unseen_share=unseen,
+        )  # fmt: skip
     # A node that fell silent is known no better by its energy than by its risk.
     used = replace(
         used,
@@ -140,6 +130,25 @@ def node_columns(  # noqa: PLR0913 - one keyword per thing that is known
         embodied_g_per_vcpu_h=column[11],
         power_band=column[12:16],
         g_known=np.array([not met[node.region].neutral for node in fleet.nodes], dtype=np.bool_),
+    )
+
+
+def _row(node: Node, region: Region, here: Met, prices: MetPrices) -> tuple[float, ...]:
+    per_h = amortised_g(node.embodied_kg, node.lifetime_years, SECONDS_PER_HOUR)
+    return (
+        node.vcpus,
+        node.memory_gib,
+        node.idle_w,
+        node.max_w,
+        region.pue,
+        here.low_g_per_kwh,
+        here.mid_g_per_kwh,
+        here.high_g_per_kwh,
+        prices.usd_per_kwh(region),
+        prices.usd_per_vcpu_h(region.name, node),
+        region.transfer_g_per_gb,
+        per_h / node.vcpus,
+        *power_band(node.cpu_family),
     )
 
 

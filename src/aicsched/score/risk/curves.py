@@ -85,6 +85,31 @@ class RiskCurves:
         low, high = self.risk[nodes, left], self.risk[nodes, left + 1]
         return low + (high - low) * (place - left)
 
+    def behind(self, load_share: Array) -> RiskCurves:
+        """Return the risk of what is added on top of more load than the curves were made with.
+
+        Parameters
+        ----------
+        load_share : ndarray, shape (n,)
+            That load, as a share of each node, >= 0.
+
+        Returns
+        -------
+        RiskCurves
+            On the same grid: each row begins so much further on.
+
+        Examples
+        --------
+        >>> curves = RiskCurves(extra_share=np.array([0.0, 0.5, 1.0]), risk=np.array([[0.0, 0.2, 1.0]]))
+        >>> curves.behind(np.array([0.5])).risk.tolist()
+        [[0.2, 1.0, 1.0]]
+        """
+        if not load_share.any():
+            return self
+        risk = self.at(self.extra_share[:, None] + load_share).T
+        # Straight lines between rounded points may fall by the last bit.
+        return RiskCurves(extra_share=self.extra_share, risk=np.maximum.accumulate(risk, axis=1))
+
 
 def curves_of(used: Utilisation, limit_share: Array, *, points: int = GRID_POINTS) -> RiskCurves:
     """Make risk curves from the moments of utilisation.
