@@ -35,11 +35,14 @@ class Request(NamedTuple):
         What stood in the path for the names in braces, in their order.
     query : bytes
         What followed ``?``, not decoded.
+    accept : bytes
+        The media types that the client asks for; empty for any.
     """
 
     body: bytes
     parts: tuple[str, ...] = ()
     query: bytes = b""
+    accept: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -83,6 +86,8 @@ class Route:
         limit ``answer_s``. What only computes for some milliseconds needs no thread.
     fallback : callable, optional
         A neutral answer to a `Request` that met a defect. It may raise, too.
+    refused : callable, optional
+        Rewrites a `Reply` that refuses (limits, method, defect) in the route's own form.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Route:
     method: Literal["GET", "POST"] = "POST"
     in_thread: bool = False
     fallback: Callable[[Request], bytes | Reply] | None = None
+    refused: Callable[[Reply], Reply] | None = None
 
 
 def verb(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -177,6 +178,8 @@ class RoutedApp:
             reply, headers = refused.reply, refused.headers
         except _Gone:
             return
+        if route.refused is not None and reply.status >= HTTPStatus.BAD_REQUEST:
+            reply = route.refused(reply)
         if route.name not in self._unbounded:
             self._answered(route.name, reply.status, time.perf_counter() - begun_s)
         await send_reply(send, reply, headers, bodiless=scope["method"] == "HEAD")
@@ -192,7 +195,8 @@ class RoutedApp:
         try:
             _check_head(route, scope, self.limits)
             body = await self._read_body(receive) if route.method == "POST" else b""
-            return await self._run(route, Request(body, parts, scope.get("query_string", b"")))
+            accept = b"" if route.method == "POST" else dict(scope["headers"]).get(b"accept", b"")
+            return await self._run(route, Request(body, parts, scope.get("query_string", b""), accept))
         except MalformedBody as error:
             raise _Refused(400, error.code, str(error)) from error
         except BodyTooLarge as error:
