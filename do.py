@@ -7,6 +7,7 @@ python3 do.py lint [--fix]      the checks alone; --fix mends style first
 python3 do.py bench [ARGS]      run `python -m benchmarks ARGS`
 python3 do.py notebooks         make the notebooks from their scripts, and execute them
 python3 do.py e2e [ARGS]        the tests that need real input or minutes (ARGS go to pytest)
+python3 do.py deploy [--check]  make what of deploy/ is generated anew, or tell what isn't current
 python3 do.py lock [--upgrade]  make requirements/*.lock anew (needs the network)
 python3 do.py clean             remove .venv and everything else that can be made anew
 
@@ -362,7 +363,7 @@ def gates() -> dict[str, list[str]]:
     # Tests misspell on purpose.
     prose = [
         name
-        for name in ("benchmarks", "docs", "do.py", "notebooks", "src", "tools")
+        for name in ("benchmarks", "deploy", "docs", "do.py", "notebooks", "src", "tools")
         if (ROOT / name).exists()
     ]
     prose += sorted(path.name for path in ROOT.glob("*.md"))
@@ -470,6 +471,12 @@ def e2e(arguments: Sequence[str]) -> None:
     hand_over([PYTHON, "-m", "pytest", "tests/e2e", "-m", "e2e", "--timeout", "1800", *arguments])
 
 
+def deploy(arguments: Sequence[str]) -> None:
+    """Write the chart, the kustomize base and the plain manifests from their one description."""
+    ensure("run")
+    hand_over([PYTHON, "-m", "tools.deploy", *arguments])
+
+
 def lock(arguments: Sequence[str]) -> None:
     """Make the locks anew; what is pinned stays where it can, unless --upgrade is said."""
     common = [find_uv(), "pip", "compile", "pyproject.toml", "requirements/build.in", "--quiet"]
@@ -517,6 +524,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "bench": bench,
     "notebooks": notebooks,
     "e2e": e2e,
+    "deploy": deploy,
     "lock": lock,
     "clean": clean,
 }

@@ -1,0 +1,43 @@
+"""Write deploy/ anew, or with --check tell what isn't current."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from tools.deploy.tree import chart, kustomize, monitoring, rendered
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+# Folders that hold nothing else: what is no longer made is removed there.
+OWN: Final = ("deploy/helm", "deploy/kustomize", "deploy/rendered", "deploy/grafana")
+
+
+def wanted() -> dict[Path, str]:
+    """Return all texts that are made, by path."""
+    texts = chart() | kustomize() | rendered() | monitoring()
+    return {ROOT / "deploy" / path: text for path, text in texts.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or check; return 1 if something isn't current."""
+    made = wanted()
+    strays = [
+        path for folder in OWN for path in (ROOT / folder).rglob("*") if path.is_file() and path not in made
+    ]
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
+    if "--check" in arguments:
+        for path in [*strays, *stale]:
+            print(f"{path.relative_to(ROOT)} isn't current: run `python3 do.py deploy`")
+        return 1 if strays or stale else 0
+    for path in strays:
+        path.unlink()
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made[path], "utf-8")
+    print(f"deploy/: {len(made)} files, {len(stale)} written, {len(strays)} removed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

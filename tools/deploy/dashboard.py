@@ -1,0 +1,351 @@
+"""The Grafana dashboard, from a table of panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["PANELS", "Panel", "dashboard"]
+
+_SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+_WIDTH: Final = 24
+_OURS: Final = 'namespace="$namespace"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One panel.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    about : str
+        How to read it.
+    queries : dict of str to str
+        PromQL by legend.
+    unit : str
+        Of Grafana: ``s``, ``percentunit``, ``reqps``, ``short`` and the like.
+    kind : str
+        ``timeseries``, ``stat`` or ``heatmap``.
+    width, height : int
+        In the grid of 24 columns.
+    limits : tuple of (float, str)
+        Colours from a value on.
+    stacked : bool
+        Whether series add up.
+    """
+
+    title: str
+    about: str
+    queries: dict[str, str]
+    unit: str
+    kind: str = "timeseries"
+    width: int = 12
+    height: int = 8
+    limits: tuple[tuple[float, str], ...] = ()
+    stacked: bool = False
+
+
+def _rate(series: str, by: str, more: str = "") -> str:
+    return f"sum by ({by}) (rate({series}{{{_OURS}{more}}}[$__rate_interval]))"
+
+
+def _p(share: float) -> str:
+    return (
+        f"histogram_quantile({share}, "
+        + _rate("aicsched_extender_request_duration_seconds_bucket", "le, verb")
+        + ")"
+    )
+
+
+_NEUTRAL: Final = (
+    f"sum(rate(aicsched_extender_fallbacks_total{{{_OURS}}}[$__rate_interval]))"
+    f" / sum(rate(aicsched_extender_requests_total{{{_OURS}}}[$__rate_interval]))"
+)
+_AGE: Final = f"max by (source) (aicsched_signal_age_seconds{{{_OURS}}})"
+_ON_LIMIT: Final = ((0.0, "green"), (0.1, "orange"), (0.3, "red"))
+_BY_AGE: Final = ((0.0, "green"), (7_200.0, "orange"), (21_600.0, "red"))
+
+# Rows of the dashboard, each with its panels.
+PANELS: Final[dict[str, tuple[Panel, ...]]] = {
+    "At a glance": (
+        Panel(
+            title="Extenders that answer",
+            about="Two or more, unless somebody drains nodes.",
+            queries={"up": 'sum(up{namespace="$namespace",job=~".*-extender-metrics"})'},
+            unit="short",
+            kind="stat",
+            width=6,
+            height=4,
+            limits=((0.0, "red"), (1.0, "orange"), (2.0, "green")),
+        ),
+        Panel(
+            title="Neutral answers",
+            about="Share of answers in which carbon had no say, for want of a fresh input.",
+            queries={"neutral": _NEUTRAL},
+            unit="percentunit",
+            kind="stat",
+            width=6,
+            height=4,
+            limits=((0.0, "green"), (0.05, "orange"), (0.5, "red")),
+        ),
+        Panel(
+            title="Slowest verb, p99",
+            about="The runbook allows 100 ms, the scheduler waits 300 ms.",
+            queries={"p99": f"max({_p(0.99)})"},
+            unit="s",
+            kind="stat",
+            width=6,
+            height=4,
+            limits=_ON_LIMIT,
+        ),
+        Panel(
+            title="Oldest signal",
+            about="Orange: forecasts stand in. Red: its zones count as neutral.",
+            queries={"age": f"max({_AGE})"},
+            unit="s",
+            kind="stat",
+            width=6,
+            height=4,
+            limits=_BY_AGE,
+        ),
+    ),
+    "Extender": (
+        Panel(
+            title="Requests",
+            about="The scheduler asks filter and prioritize once a pod. Codes other than 200 are refusals.",
+            queries={"{{verb}} {{code}}": _rate("aicsched_extender_requests_total", "verb, code")},
+            unit="reqps",
+        ),
+        Panel(
+            title="Time to answer",
+            about="Placement of every pod waits for this.",
+            queries={"{{verb}} p50": _p(0.5), "{{verb}} p99": _p(0.99)},
+            unit="s",
+            limits=_ON_LIMIT,
+        ),
+        Panel(
+            title="Neutral answers by reason",
+            about="`stale`, `no_snapshot`: signals or the API server. `fault`: a defect of ours.",
+            queries={"{{reason}}": _rate("aicsched_extender_fallbacks_total", "reason")},
+            unit="reqps",
+            stacked=True,
+        ),
+        Panel(
+            title="Nodes scored",
+            about="Per second. Far below nodes x pods: the scheduler samples (percentageOfNodesToScore).",
+            queries={"{{verb}}": _rate("aicsched_extender_nodes_scored_total", "verb")},
+            unit="short",
+        ),
+        Panel(
+            title="CPU",
+            about="The loop of one extender can use one core.",
+            queries={
+                "{{pod}}": _rate("container_cpu_usage_seconds_total", "pod", ',container=~"extender|gates"')
+            },
+            unit="percentunit",
+            limits=((0.0, "green"), (0.8, "red")),
+        ),
+        Panel(
+            title="Pods placed, and asked about",
+            about="If pods are placed and nobody asks the extender, the scheduler's settings are wrong.",
+            queries={
+                "scheduler {{result}}": "sum by (result) "
+                "(rate(scheduler_schedule_attempts_total[$__rate_interval]))",
+                "asked to {{verb}}": _rate("aicsched_extender_requests_total", "verb"),
+            },
+            unit="reqps",
+        ),
+    ),
+    "Signals": (
+        Panel(
+            title="Age of the newest value",
+            about="Above two hours forecasts stand in, above six the zones count as neutral.",
+            queries={"{{source}}": _AGE},
+            unit="s",
+            limits=_BY_AGE,
+        ),
+        Panel(
+            title="Reads by outcome",
+            about="`fresh` is new values, `stored` what was known before, since the source failed.",
+            queries={"{{source}} {{outcome}}": _rate("aicsched_signal_reads_total", "source, outcome")},
+            unit="reqps",
+            stacked=True,
+        ),
+        Panel(
+            title="Values refused",
+            about="Negative, of the future, twice: kept out of every answer.",
+            queries={
+                "{{source}} {{reason}}": _rate("aicsched_signal_refused_values_total", "source, reason")
+            },
+            unit="short",
+        ),
+        Panel(
+            title="Clock skew",
+            about="Our clock ahead of each source's; the same at all is ours. Degraded beyond 120 s.",
+            queries={"{{source}}": f"max by (source) (aicsched_signal_clock_skew_seconds{{{_OURS}}})"},
+            unit="s",
+        ),
+    ),
+    "Cluster": (
+        Panel(
+            title="CPU of nodes",
+            about="The runbook's limit is 80 %.",
+            queries={
+                "{{instance}}": "1 - avg by (instance) "
+                '(rate(node_cpu_seconds_total{mode="idle"}[$__rate_interval]))'
+            },
+            unit="percentunit",
+            limits=((0.0, "green"), (0.8, "red")),
+        ),
+        Panel(
+            title="Pods that wait",
+            about="`gated` pods are deferred until a cleaner hour.",
+            queries={"{{queue}}": "sum by (queue) (scheduler_pending_pods)"},
+            unit="short",
+            stacked=True,
+        ),
+        Panel(
+            title="Certificates",
+            about="Time until each ends; cert-manager renews in the last third.",
+            queries={
+                "{{name}}": "min by (name) (certmanager_certificate_expiration_timestamp_seconds"
+                f"{{{_OURS}}}) - time()"
+            },
+            unit="s",
+        ),
+    ),
+}
+
+
+def _targets(panel: Panel) -> list[dict[str, Any]]:
+    return [
+        {
+            "refId": chr(ord("A") + n),
+            "datasource": _SOURCE,
+            "editorMode": "code",
+            "expr": expr,
+            "legendFormat": legend,
+            "range": True,
+        }
+        for n, (legend, expr) in enumerate(panel.queries.items())
+    ]
+
+
+def _options(panel: Panel) -> dict[str, Any]:
+    if panel.kind == "stat":
+        return {
+            "colorMode": "background",
+            "graphMode": "area",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "textMode": "auto",
+        }
+    return {
+        "legend": {
+            "calcs": ["lastNotNull", "max"],
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": True,
+        },
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+
+
+def _field_config(panel: Panel) -> dict[str, Any]:
+    # The first step has no lower end.
+    limits = panel.limits or ((0.0, "green"),)
+    steps = [{"color": color, "value": None if n == 0 else least} for n, (least, color) in enumerate(limits)]
+    made: dict[str, Any] = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}}
+    if panel.kind == "timeseries":
+        made["custom"] = {
+            "fillOpacity": 20 if panel.stacked else 0,
+            "stacking": {"group": "A", "mode": "normal" if panel.stacked else "none"},
+            "thresholdsStyle": {"mode": "line" if panel.limits else "off"},
+        }
+        made["min"] = 0
+    return {"defaults": made, "overrides": []}
+
+
+def _panels() -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    y = 0
+    for row, panels in PANELS.items():
+        place = {"x": 0, "y": y, "w": _WIDTH, "h": 1}
+        made.append(
+            {
+                "id": len(made) + 1,
+                "type": "row",
+                "title": row,
+                "gridPos": place,
+                "collapsed": False,
+                "panels": [],
+            }
+        )
+        y += 1
+        x = height = 0
+        for panel in panels:
+            if x + panel.width > _WIDTH:
+                x, y, height = 0, y + height, 0
+            made.append(
+                {
+                    "id": len(made) + 1,
+                    "type": panel.kind,
+                    "title": panel.title,
+                    "description": panel.about,
+                    "datasource": _SOURCE,
+                    "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+                    "targets": _targets(panel),
+                    "fieldConfig": _field_config(panel),
+                    "options": _options(panel),
+                }
+            )
+            x, height = x + panel.width, max(height, panel.height)
+        y += height
+    return made
+
+
+def _variables() -> list[dict[str, Any]]:
+    query = "label_values(aicsched_extender_requests_total, namespace)"
+    return [
+        {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
+        {
+            "name": "namespace",
+            "label": "Namespace",
+            "type": "query",
+            "datasource": _SOURCE,
+            "definition": query,
+            "query": {"query": query, "refId": "namespace"},
+            "refresh": 2,
+            "sort": 1,
+        },
+    ]
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard as Grafana imports it.
+
+    Returns
+    -------
+    dict
+        Its JSON model.
+    """
+    return {
+        "uid": "aicsched",
+        "title": "Carbon-aware scheduling",
+        "description": "What the scheduler extender answers, from which signals, and what it costs.",
+        "tags": ["aicsched", "carbon", "kubernetes"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": _variables()},
+        "annotations": {"list": []},
+        "links": [],
+        "panels": _panels(),
+    }
