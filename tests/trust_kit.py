@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -74,14 +75,22 @@ def main(options: dict[str, Any]) -> None:
     """Serve a snapshot made by hand: what a `ServerProcess` runs."""
     from aicsched.extender.app import ExtenderApp
     from aicsched.extender.limits import Limits
+    from aicsched.extender.routes import verb
     from aicsched.extender.server import serve
     from aicsched.extender.snapshot import SnapshotHolder
     from aicsched.extender.trust import Trust
     from tests.extender_kit import snapshot_of
 
+    def slowly(body: bytes) -> bytes:
+        time.sleep(0.2)
+        return body
+
     grams = options.get("grams", {"a": 1.0, "b": 2.0})
     app = ExtenderApp(
-        SnapshotHolder(snapshot_of(grams)), limits=Limits(**options.get("limits", {})), now_s=lambda: 1000.0
+        SnapshotHolder(snapshot_of(grams)),
+        limits=Limits(**options.get("limits", {})),
+        now_s=lambda: 1000.0,
+        routes=[verb("slow", slowly, in_thread=True)],
     )
     files = {
         key: Path(value) if key.endswith("_file") else value
