@@ -46,6 +46,11 @@ class Answer:
     headers: dict[bytes, bytes]
     body: bytes
 
+    @classmethod
+    def of(cls, body: bytes) -> Any:
+        """What a verb's body looks like once it is sent."""
+        return cls(200, {}, body)
+
     @property
     def json(self) -> Any:
         return json.loads(self.body)
@@ -159,8 +164,9 @@ def preemption(offer: Any, *, full: bool, pod: Any = None) -> Any:
 
 
 def judge_preempt(request: Any, answer: Any) -> Any:
-    """Check the body of an answer to preempt: a part of what was offered, victims by uid alone."""
-    result = json.loads(answer)
+    """Check an answer to preempt: a part of what was offered, victims by uid alone."""
+    assert answer.status == 200, answer.body
+    result = answer.json
     assert set(result) == {"NodeNameToMetaVictims"}
     asked = request["NodeNameToMetaVictims"]
     full = asked is None
@@ -175,8 +181,9 @@ def judge_preempt(request: Any, answer: Any) -> Any:
 
 
 def judge_bind(answer: Any) -> Any:
-    """Check the body of an answer to bind; return its error."""
-    result = json.loads(answer)
+    """Check an answer to bind; return its error."""
+    assert answer.status == 200, answer.body
+    result = answer.json
     assert set(result) == {"Error"}
     assert isinstance(result["Error"], str)
     return result["Error"]

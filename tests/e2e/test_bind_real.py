@@ -13,7 +13,7 @@ from aicsched.fleet.kubernetes.bind import Binding, PodBinder
 from aicsched.fleet.kubernetes.watch import connect
 from tests.debian_kit import NotToBeHad
 from tests.e2e.control_plane import ControlPlane, control_plane
-from tests.extender_kit import judge_bind
+from tests.extender_kit import Answer, judge_bind
 from tests.kube_kit import node
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_who_may_not_bind_is_told_what_right_is_missing(plane: ControlPlane) -> 
 def test_the_verb_tells_the_scheduler_what_the_api_server_says(plane: ControlPlane) -> None:
     verb, wanted = BindVerb(binder=binder_for(plane)), made(plane, "web-4")
     body = {"PodName": "web-4", "PodNamespace": "shop", "PodUID": wanted.uid, "Node": "a"}
-    assert judge_bind(verb.answer(json.dumps(body).encode())) == ""
+    assert judge_bind(Answer.of(verb.answer(json.dumps(body).encode()))) == ""
     assert where(plane, "web-4") == "a"
-    said = judge_bind(verb.answer(json.dumps(body | {"Node": "b"}).encode()))
+    said = judge_bind(Answer.of(verb.answer(json.dumps(body | {"Node": "b"}).encode())))
     assert said.startswith("aicsched: pod shop/web-4 to b: it is bound to a")

@@ -10,8 +10,6 @@ import pytest
 
 from aicsched.extender.app import ExtenderApp
 from aicsched.extender.snapshot import SnapshotHolder
-from aicsched.extender.verbs.bind import BindVerb
-from aicsched.extender.verbs.preempt import preempt
 from tests.extender_kit import (
     Client,
     judge_bind,
@@ -60,12 +58,6 @@ def wire(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def client_for(names: list[str]) -> Client:
-    """Know every other of the offered nodes."""
-    grams = {name: float(at % 97) for at, name in enumerate(sorted(set(names))) if at % 2}
-    return Client(ExtenderApp(SnapshotHolder(snapshot_of(grams)), now_s=lambda: 1000.0), GO)
-
-
 class Bound:
     """Binds in memory."""
 
@@ -84,25 +76,25 @@ class Ours:
 
     def __call__(self, verb: str, request: dict[str, Any]) -> Reply:
         self.answered.append(verb)
+        binder = Bound()
+        # It knows every other of the offered nodes.
+        names = sorted(set(offered(request))) if "NodeNames" in request else []
+        grams = {name: float(at % 97) for at, name in enumerate(names) if at % 2}
+        holder = SnapshotHolder(snapshot_of(grams))
+        app = ExtenderApp(holder, now_s=lambda: 1000.0, binder=binder, preempt=True)
+        answer = Client(app, GO).request("POST", f"/ext/{verb}", wire(request))
         if verb == "preempt":
-            body = preempt(wire(request))
-            judge_preempt(request, body)
-            return Reply(200, body)
-        if verb == "bind":
-            binder = Bound()
-            body = BindVerb(binder=binder).answer(wire(request))
-            assert judge_bind(body) == ""
-            assert [(each.pod, each.namespace, each.uid, each.node) for each in binder.seen] == [
-                tuple(request.values())
-            ]
-            return Reply(200, body, deed=True)
-        answer = client_for(offered(request)).request("POST", f"/ext/{verb}", wire(request))
-        if verb == "filter":
+            judge_preempt(request, answer)
+        elif verb == "bind":
+            assert judge_bind(answer) == ""
+            (bound,) = binder.seen
+            assert (bound.pod, bound.namespace, bound.uid, bound.node) == tuple(request.values())
+        elif verb == "filter":
             judge_filter(request, answer)
         else:
             known = {host: score for host, score in judge_prioritize(request, answer).items() if score != 5}
             assert not known or max(known.values()) == 10
-        return Reply(answer.status, answer.body)
+        return Reply(answer.status, answer.body, deed=bool(binder.seen))
 
 
 def first_call(case: dict[str, Any]) -> dict[str, Any]:

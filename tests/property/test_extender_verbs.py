@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aicsched.errors import BodyTooLarge, MalformedBody
 from aicsched.extender.verbs.bind import BindVerb
 from aicsched.extender.verbs.preempt import preempt
-from tests.extender_kit import judge_bind, judge_preempt, preemption
+from tests.extender_kit import Answer, judge_bind, judge_preempt, preemption
 from tests.scheduler_model import Reply, Scheduler
 
 PARTS = ("PodName", "PodNamespace", "PodUID", "Node")
@@ -55,7 +55,7 @@ def spelled(value: Any, rename: Any, keys: Any) -> Any:
 def test_every_offer_is_answered(offer: Any, full: Any, pod: Any, rename: Any, extra: Any) -> None:
     request = preemption(offer, full=full, pod=pod)
     body = json.dumps(spelled(request, rename, KEYS) | extra, ensure_ascii=False).encode()
-    chosen = judge_preempt(request, preempt(body))
+    chosen = judge_preempt(request, Answer.of(preempt(body)))
     assert set(chosen) == {name for name, (uids, _) in offer.items() if uids}
     # With what comes back the scheduler goes on to each of these nodes.
     config = {"ignorable": False}
@@ -66,7 +66,9 @@ def test_every_offer_is_answered(offer: Any, full: Any, pod: Any, rename: Any, e
 @given(offers, st.sets(node))
 def test_forbidden_nodes_and_no_others_are_left_out(offer: Any, forbidden: Any) -> None:
     request = preemption(offer, full=False)
-    chosen = judge_preempt(request, preempt(json.dumps(request).encode(), lambda pod, names: forbidden))
+    chosen = judge_preempt(
+        request, Answer.of(preempt(json.dumps(request).encode(), lambda pod, names: forbidden))
+    )
     assert set(chosen) == {name for name, (uids, _) in offer.items() if uids} - forbidden
 
 
@@ -97,7 +99,7 @@ def test_bind_binds_what_was_named_or_refuses(request_: Any, rename: Any) -> Non
     except MalformedBody:
         assert not spy.bound
         return
-    assert judge_bind(answer) == ""
+    assert judge_bind(Answer.of(answer)) == ""
     (bound,) = spy.bound
     assert (bound.pod, bound.namespace, bound.uid, bound.node) == tuple(request_[part] for part in PARTS)
     assert "/" not in bound.pod + bound.namespace + bound.node

@@ -10,7 +10,7 @@ import pytest
 from aicsched.errors import BodyTooLarge, MalformedBody
 from aicsched.extender.verbs.bind import decode_binding
 from aicsched.extender.verbs.preempt import preempt
-from tests.extender_kit import judge_preempt, preemption
+from tests.extender_kit import Answer, judge_preempt, preemption
 
 BINDING = {"PodName": "web-0", "PodNamespace": "shop", "PodUID": "6b2e-1", "Node": "n1.example"}
 CASES = [str.lower, str.upper, str.swapcase, lambda key: key[0].lower() + key[1:]]
@@ -57,7 +57,7 @@ OFFER = {"a": (["u1", "u2"], 0), "b": (["u3"], 2), "é": (["u4"], -1)}
 @pytest.mark.parametrize("full", [False, True])
 def test_all_candidates_go_back_by_uid(full: Any) -> None:
     request = preemption(OFFER, full=full)
-    answer = judge_preempt(request, preempt(body(request)))
+    answer = judge_preempt(request, Answer.of(preempt(body(request))))
     assert answer == {
         node: {"Pods": [{"UID": uid} for uid in uids], "NumPDBViolations": breaks}
         for node, (uids, breaks) in OFFER.items()
@@ -73,7 +73,7 @@ def test_forbidden_candidates_stay_out_and_the_others_in(full: Any) -> None:
         seen.append((json.loads(bytes(pod))["metadata"]["name"], names))
         return ["b", "unknown"]
 
-    assert set(judge_preempt(request, preempt(body(request), refused))) == {"a", "é"}
+    assert set(judge_preempt(request, Answer.of(preempt(body(request), refused)))) == {"a", "é"}
     assert seen == [("p", ("a", "b", "é"))]
 
 

@@ -15,6 +15,8 @@ from aicsched.extender.limits import Limits
 from aicsched.extender.metrics import ExtenderMetrics
 from aicsched.extender.probes import Probes
 from aicsched.extender.routes import verb
+from aicsched.extender.verbs.bind import BindVerb
+from aicsched.extender.verbs.preempt import preempt as all_candidates
 from aicsched.extender.web import RoutedApp
 from aicsched.extender.wire import decode_args, encode_filter_result, encode_priorities, offered_names
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from aicsched.extender.routes import Route
     from aicsched.extender.snapshot import SnapshotHolder
+    from aicsched.fleet.kubernetes.bind import Binder
 
 __all__ = ["ExtenderApp"]
 
@@ -40,19 +43,25 @@ class ExtenderApp(RoutedApp):
         What a client may cost.
     now_s : callable
         The clock: seconds since the epoch.
+    binder : Binder, optional
+        Binds pods; the verb bind is offered with it only.
+    preempt : bool
+        Whether the verb preempt is offered.
     routes : iterable of Route
-        Further ones: bind, preempt, the API for other tools.
+        Further ones.
     checks : mapping of str to callable
         What readiness depends on besides the snapshot: see `Probes`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per thing that may be offered
         self,
         holder: SnapshotHolder,
         *,
         metrics: ExtenderMetrics | None = None,
         limits: Limits | None = None,
         now_s: Callable[[], float] = time.time,
+        binder: Binder | None = None,
+        preempt: bool = False,
         routes: Iterable[Route] = (),
         checks: Mapping[str, Callable[[], bool]] | None = None,
     ) -> None:
@@ -62,10 +71,14 @@ class ExtenderApp(RoutedApp):
         limits = limits or Limits()
         self.handlers = Handlers(holder, self.metrics, now_s, names_body_bytes=limits.names_body_bytes)
         self._more_checks = dict(checks or {})
-        verbs = (
+        verbs = [
             verb("filter", self.handlers.filter, fallback=self._all_pass),
             verb("prioritize", self.handlers.prioritize, fallback=self._all_equal),
-        )
+        ]
+        if preempt:
+            verbs.append(verb("preempt", self.handlers.preempt, fallback=all_candidates))
+        if binder is not None:
+            verbs.append(verb("bind", BindVerb(binder=binder).answer, in_thread=True))
         super().__init__(
             [*verbs, *routes],
             probes=Probes(self._checks, lambda: self.metrics.render(self.holder.current, self.now_s())),

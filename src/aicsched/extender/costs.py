@@ -88,6 +88,10 @@ class FleetCosts:
         By namespace and owner, how long their pods ran [s].
     forecasts : mapping of str to Forecast
         Per grid zone, what was foreseen.
+    start_s : int
+        From when on, seconds since the epoch.
+    measured : tuple of str
+        Ids of what the nodes' loads were read from.
     """
 
     fleet: Fleet
@@ -98,6 +102,8 @@ class FleetCosts:
     policies: PolicyTable
     lives: Mapping[tuple[str, str], float]
     forecasts: Mapping[str, Forecast]
+    start_s: int
+    measured: tuple[str, ...] = ()
     regions: tuple[str, ...] = field(init=False, repr=False)
     known: NDArray[np.bool_] = field(init=False, repr=False)
     _remembered: Callable[[_Key], Array] = field(init=False, repr=False)
@@ -207,8 +213,22 @@ class FleetCosts:
         NodeColumns
             With the mean intensities of that span.
         """
-        hours = next((span for span in self.spans_h if span >= duration_s / HOUR_S), self.spans_h[-1])
-        return self.columns[hours]
+        return self.columns[self.span_h(duration_s)]
+
+    def span_h(self, duration_s: float) -> float:
+        """Return the length of the span that stands for a duration.
+
+        Parameters
+        ----------
+        duration_s : float
+            How long [s].
+
+        Returns
+        -------
+        float
+            [h].
+        """
+        return next((span for span in self.spans_h if span >= duration_s / HOUR_S), self.spans_h[-1])
 
     def g_per_kwh(self, duration_s: float) -> Array:
         """Return the mean intensity that a pod meets on each node.
@@ -332,6 +352,8 @@ def fleet_costs(  # noqa: PLR0913 - one keyword per thing that is known
         policies=table,
         lives=lives,
         forecasts=forecasts,
+        start_s=start_s,
+        measured=() if telemetry is None else (telemetry.source,),
     )
 
 

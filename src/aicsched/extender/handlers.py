@@ -20,7 +20,9 @@ from aicsched.extender.levels import NEUTRAL_LEVEL
 from aicsched.extender.names import DOMAIN
 from aicsched.extender.podrequest import PodRequest, read_pod_request
 from aicsched.extender.refusals import Refusals, asks_hard
+from aicsched.extender.verbs.preempt import preempt
 from aicsched.extender.wire import (
+    ExtenderArgs,
     decode_args,
     decode_pod,
     encode_filter_result,
@@ -30,14 +32,14 @@ from aicsched.extender.wire import (
 from aicsched.observe import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    import msgspec
     from numpy.typing import NDArray
 
     from aicsched.extender.explain import Explanation
     from aicsched.extender.metrics import ExtenderMetrics
     from aicsched.extender.snapshot import Snapshot, SnapshotHolder
-    from aicsched.extender.wire import ExtenderArgs
 
 __all__ = ["MAX_NODES", "Handlers"]
 
@@ -106,18 +108,52 @@ class Handlers:
         args = _read(body, self._names_body_bytes)
         names = offered_names(args)
         self._metrics.scored("filter", len(names))
+        refused = self._refused(args, names)
+        return encode_filter_result(args) if refused is None else encode_filter_result(args, names, *refused)
+
+    def preempt(self, body: bytes) -> bytes:
+        """Answer preempt: all that was offered may be cleared, but what filter would refuse even then.
+
+        Parameters
+        ----------
+        body : bytes
+            ExtenderPreemptionArgs in JSON.
+
+        Returns
+        -------
+        bytes
+            ExtenderPreemptionResult in JSON, victims by uid.
+
+        Raises
+        ------
+        MalformedBody
+            The body can't be read.
+        BodyTooLarge
+            It names more victims than any cluster.
+        """
+
+        def lost(pod: msgspec.Raw, names: Sequence[str]) -> Collection[str]:
+            refused = self._refused(ExtenderArgs(pod=pod), names)
+            return () if refused is None else refused[1]
+
+        return preempt(body, lost)
+
+    def _refused(
+        self, args: ExtenderArgs, names: Sequence[str]
+    ) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
+        """Say which nodes hard constraints forbid, as `Refusals.told`; None where nothing is asked for."""
         snapshot = self._holder.current
         may_ask = _OURS in bytes(args.pod) or (snapshot is not None and snapshot.hard_limits)
         request = self._request(args) if may_ask else None
         if request is None:
             if may_ask:
                 self._metrics.fell_back("unreadable_pod")
-            return encode_filter_result(args)
+            return None
         limits = None if snapshot is None else snapshot.limits(request.namespace)
         if not asks_hard(request, limits):
-            return encode_filter_result(args)
+            return None
         refusals, places = self._held(snapshot, names, request)
-        return encode_filter_result(args, names, *refusals.told(names, places))
+        return refusals.told(names, places)
 
     def _held(
         self, snapshot: Snapshot | None, names: Sequence[str], request: PodRequest
@@ -160,7 +196,7 @@ class Handlers:
         self._metrics.scored("prioritize", len(names))
         snapshot = self._holder.current
         request = self._request(args, remember=True)
-        reason = self._unfit(snapshot, len(names))
+        reason = "too_many_nodes" if len(names) > MAX_NODES else self.unfit(snapshot)
         if snapshot is None or reason:
             return self._neutral(names, reason)
         if request is None:
@@ -194,7 +230,7 @@ class Handlers:
         snapshot, request = self._holder.current, self.remembered.get(namespace, pod)
         if snapshot is None or request is None:
             return None
-        neutral = self._unfit(snapshot, 0).replace("_", " ")
+        neutral = self.unfit(snapshot).replace("_", " ")
         return explain_pod(
             snapshot, request, namespace=namespace, pod=pod, now_s=self._now_s(), neutral=neutral
         )
@@ -207,11 +243,21 @@ class Handlers:
             _log.exception("scoring failed; answered neutral")
             return self._neutral(names, "fault")
 
-    def _unfit(self, snapshot: Snapshot | None, offered: int) -> str:
+    def unfit(self, snapshot: Snapshot | None) -> str:
+        """Say why nothing is to be scored by a snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot or None
+            The present one.
+
+        Returns
+        -------
+        str
+            ``"no_snapshot"``, ``"stale"``, ``"clock_skew"``, ``"no_signal"``, or "".
+        """
         if snapshot is None:
             return "no_snapshot"
-        if offered > MAX_NODES:
-            return "too_many_nodes"
         return self._age_fault(snapshot) or ("no_signal" if snapshot.neutral else "")
 
     def _age_fault(self, snapshot: Snapshot) -> str:

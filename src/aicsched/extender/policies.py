@@ -69,6 +69,11 @@ class PolicyTable:
         self._by_name: Final = {name: place for place, name in enumerate(named, start=1)}
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a pod may name."""
+        return tuple(self._by_name)
+
+    @property
     def weights(self) -> tuple[ScoreWeights, ...]:
         """The exchange rates, in the order of `policies`."""
         return tuple(policy.weights for policy in self.policies)

@@ -29,6 +29,7 @@ __all__ = [
     "ExtenderArgs",
     "ExtenderFilterResult",
     "HostPriority",
+    "OfferedNodes",
     "Pod",
     "decode_args",
     "decode_pod",
@@ -178,6 +179,24 @@ class _NodeList(msgspec.Struct, frozen=True, gc=False):
 
 class _RawNodeList(msgspec.Struct, frozen=True, gc=False):
     items: list[msgspec.Raw] | None = None
+
+
+class OfferedNodes(msgspec.Struct, frozen=True):
+    """ExtenderArgs with all of its parts decoded: what `ExtenderArgs` puts off, for documents.
+
+    Parameters
+    ----------
+    pod : object
+        The pod to schedule.
+    nodes : object
+        A NodeList, or null when the extender is asked by name.
+    node_names : list of str, optional
+        Null when whole nodes are sent.
+    """
+
+    pod: dict[str, Any] | None = msgspec.field(name="Pod")
+    nodes: _NodeList | None = msgspec.field(name="Nodes")
+    node_names: list[str] | None = msgspec.field(name="NodeNames")
 
 
 _args_decoder: Final = msgspec.json.Decoder(ExtenderArgs)

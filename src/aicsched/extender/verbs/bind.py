@@ -16,7 +16,7 @@ from aicsched.observe import get_logger
 if TYPE_CHECKING:
     from aicsched.fleet.kubernetes.bind import Binder
 
-__all__ = ["BindVerb", "decode_binding"]
+__all__ = ["BindVerb", "BindingArgs", "BindingResult", "decode_binding"]
 
 _log = get_logger("extender")
 _KIND: Final = "ExtenderBindingArgs"
@@ -25,20 +25,36 @@ _NAME: Final = re.compile(r"(?!.*\.\.)[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.
 _UID: Final = re.compile(r"[!-~]{1,128}")
 
 
-class _BindingArgs(msgspec.Struct, frozen=True):
+class BindingArgs(msgspec.Struct, frozen=True):
+    """What the scheduler sends to bind: ExtenderBindingArgs.
+
+    Parameters
+    ----------
+    pod, namespace, uid, node : str
+        Which pod goes where.
+    """
+
     pod: str = msgspec.field(name="PodName")
     namespace: str = msgspec.field(name="PodNamespace")
     uid: str = msgspec.field(name="PodUID")
     node: str = msgspec.field(name="Node")
 
 
-class _BindingResult(msgspec.Struct, frozen=True):
+class BindingResult(msgspec.Struct, frozen=True):
+    """The answer to bind: ExtenderBindingResult.
+
+    Parameters
+    ----------
+    error : str
+        Why the pod is not bound; empty when it is.
+    """
+
     error: str = msgspec.field(name="Error")
 
 
-_decoder: Final = msgspec.json.Decoder(_BindingArgs)
+_decoder: Final = msgspec.json.Decoder(BindingArgs)
 _encoder: Final = msgspec.json.Encoder()
-_KEYS: Final = tuple(field.encode_name for field in msgspec.structs.fields(_BindingArgs))
+_KEYS: Final = tuple(field.encode_name for field in msgspec.structs.fields(BindingArgs))
 
 
 def decode_binding(body: bytes) -> Binding:
@@ -82,9 +98,9 @@ def decode_binding(body: bytes) -> Binding:
     return Binding(namespace=args.namespace, pod=args.pod, uid=args.uid, node=args.node)
 
 
-def _decode_any_case(body: bytes) -> _BindingArgs:
+def _decode_any_case(body: bytes) -> BindingArgs:
     try:
-        return msgspec.convert(fold_keys(msgspec.json.decode(body), _KEYS), _BindingArgs)
+        return msgspec.convert(fold_keys(msgspec.json.decode(body), _KEYS), BindingArgs)
     except FAULTS as error:
         raise malformed(error, _KIND) from error
 
@@ -124,11 +140,11 @@ class BindVerb:
             self.binder.bind(wanted)
         except AicschedError as error:
             _log.warning("%s", error)
-            return _encoder.encode(_BindingResult(error=f"aicsched: {error}"))
+            return _encoder.encode(BindingResult(error=f"aicsched: {error}"))
         except Exception as error:  # noqa: BLE001 - as the comment says
             # Whatever goes wrong, the scheduler must not take the pod for bound.
             _log.exception("%s: binding failed", wanted)
             return _encoder.encode(
-                _BindingResult(error=f"aicsched: {wanted}: binding failed ({type(error).__name__})")
+                BindingResult(error=f"aicsched: {wanted}: binding failed ({type(error).__name__})")
             )
-        return _encoder.encode(_BindingResult(error=""))
+        return _encoder.encode(BindingResult(error=""))

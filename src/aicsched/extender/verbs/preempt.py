@@ -18,7 +18,16 @@ from aicsched.extender.wire import FAULTS, fold_keys, malformed, refuse_bad_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["MetaPod", "MetaVictims", "PreemptionArgs", "decode_preemption", "encode_preemption", "preempt"]
+__all__ = [
+    "MetaPod",
+    "MetaVictims",
+    "OfferedVictims",
+    "PreemptionArgs",
+    "PreemptionResult",
+    "decode_preemption",
+    "encode_preemption",
+    "preempt",
+]
 
 _KIND: Final = "ExtenderPreemptionArgs"
 # The scheduler offers at most a tenth of 5,000 nodes with a few victims each.
@@ -91,17 +100,35 @@ class _OfferedMeta(msgspec.Struct, frozen=True, gc=False):
     violations: _Count = msgspec.field(name="NumPDBViolations", default=0)
 
 
-class _Args(msgspec.Struct, frozen=True):
+class OfferedVictims(msgspec.Struct, frozen=True):
+    """What the scheduler sends to preempt, as it comes: ExtenderPreemptionArgs.
+
+    Parameters
+    ----------
+    full, meta : dict, optional
+        Victims by node, as whole pods or by uid; one of the two is null.
+    pod : msgspec.Raw
+        Who wants in.
+    """
+
     full: dict[str, _OfferedFull | None] | None = msgspec.field(name="NodeNameToVictims", default=None)
     meta: dict[str, _OfferedMeta | None] | None = msgspec.field(name="NodeNameToMetaVictims", default=None)
     pod: msgspec.Raw = msgspec.field(name="Pod", default=_NULL)
 
 
-class _Result(msgspec.Struct, frozen=True):
+class PreemptionResult(msgspec.Struct, frozen=True):
+    """The answer to preempt: ExtenderPreemptionResult.
+
+    Parameters
+    ----------
+    victims : dict of str to MetaVictims
+        By node, a part of what was offered.
+    """
+
     victims: dict[str, MetaVictims] = msgspec.field(name="NodeNameToMetaVictims")
 
 
-_decoder: Final = msgspec.json.Decoder(_Args)
+_decoder: Final = msgspec.json.Decoder(OfferedVictims)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -142,7 +169,7 @@ def decode_preemption(body: bytes) -> PreemptionArgs:
     return PreemptionArgs(pod=args.pod, victims=_by_uid(args))
 
 
-def _decode(body: bytes) -> _Args:
+def _decode(body: bytes) -> OfferedVictims:
     try:
         args = _decoder.decode(body)
     except msgspec.ValidationError:
@@ -157,7 +184,7 @@ def _decode(body: bytes) -> _Args:
     return args
 
 
-def _by_uid(args: _Args) -> dict[str, MetaVictims]:
+def _by_uid(args: OfferedVictims) -> dict[str, MetaVictims]:
     if args.meta is not None:
         return {
             node: MetaVictims(pods=tuple(each.pods), violations=each.violations)
@@ -173,7 +200,7 @@ def _by_uid(args: _Args) -> dict[str, MetaVictims]:
     }
 
 
-def _decode_any_case(body: bytes) -> _Args:
+def _decode_any_case(body: bytes) -> OfferedVictims:
     args = fold_keys(msgspec.json.decode(body), ("Pod", "NodeNameToVictims", "NodeNameToMetaVictims"))
     if not isinstance(args, dict):
         msg = "it is no object"
@@ -182,7 +209,7 @@ def _decode_any_case(body: bytes) -> _Args:
     for name in ("NodeNameToVictims", "NodeNameToMetaVictims"):
         if isinstance(args.get(name), dict):
             args[name] = {node: _victims_any_case(each) for node, each in args[name].items()}
-    return msgspec.convert(args, _Args)
+    return msgspec.convert(args, OfferedVictims)
 
 
 def _victims_any_case(value: Any) -> Any:  # noqa: ANN401 - JSON of an unknown shape
@@ -216,7 +243,7 @@ def encode_preemption(victims: dict[str, MetaVictims]) -> bytes:
     >>> encode_preemption({"n": MetaVictims(pods=(MetaPod(uid="a"),), violations=0)})
     b'{"NodeNameToMetaVictims":{"n":{"Pods":[{"UID":"a"}],"NumPDBViolations":0}}}'
     """
-    return _encoder.encode(_Result(victims=victims))
+    return _encoder.encode(PreemptionResult(victims=victims))
 
 
 def preempt(
