@@ -13,6 +13,7 @@ from aicsched.errors import ConfigError
 from aicsched.extender.app import ExtenderApp
 from aicsched.extender.limits import Limits
 from aicsched.extender.metrics import FALLBACKS
+from aicsched.extender.names import ALLOWED_REGIONS
 from aicsched.extender.routes import Reply, Route, RouteTable, verb
 from aicsched.extender.snapshot import SnapshotHolder
 from tests.extender_kit import (
@@ -392,11 +393,14 @@ def test_a_defect_in_a_verb_is_answered_neutral_or_by_a_fault(caplog: Any) -> No
         assert set(judge_prioritize(request, client.post("/prioritize", request)).values()) == {NEUTRAL}
         client.app.handlers._metrics = None
         judge_filter(request, client.post("/filter", request))
+        hard = args_by_name("green", "black", pod={"metadata": {"annotations": {ALLOWED_REGIONS: "DE"}}})
+        refused = client.post("/filter", hard).json
+        assert (refused["NodeNames"], set(refused["FailedAndUnresolvableNodes"])) == ([], {"green", "black"})
         assert client.post("/filter", b"{").status == 400
         client.app.routes.add(verb("bind", broken), verb("preempt", broken, fallback=broken))
         assert client.post("/bind", b"{}").json["code"] == "fault"
         assert client.post("/preempt", b"{}").status == 500
-    assert samples(client)["aicsched_extender_fallbacks_total", "fault"] == 2
+    assert samples(client)["aicsched_extender_fallbacks_total", "fault"] == 3
 
 
 @pytest.mark.parametrize(("coding", "status"), [(b"gzip", 415), (b"br", 415), (b"identity", 200), (b"", 200)])

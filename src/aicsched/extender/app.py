@@ -7,13 +7,17 @@ To add a route, give it to `ExtenderApp` or to its ``routes.add``: see
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from aicsched.extender.handlers import Handlers
 from aicsched.extender.levels import NEUTRAL_LEVEL
 from aicsched.extender.limits import Limits
 from aicsched.extender.metrics import ExtenderMetrics
+from aicsched.extender.names import ALLOWED_REGIONS, MAX_INTENSITY
 from aicsched.extender.probes import Probes
+from aicsched.extender.refusals import Refusals
 from aicsched.extender.routes import verb
 from aicsched.extender.verbs.bind import BindVerb
 from aicsched.extender.verbs.preempt import preempt as all_candidates
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from aicsched.fleet.kubernetes.bind import Binder
 
 __all__ = ["ExtenderApp"]
+
+
+_HARD: Final = (ALLOWED_REGIONS.encode(), MAX_INTENSITY.encode())
 
 
 class ExtenderApp(RoutedApp):
@@ -99,7 +106,11 @@ class ExtenderApp(RoutedApp):
     def _all_pass(self, body: bytes) -> bytes:
         self.metrics.fell_back("fault")
         args = decode_args(body)
-        offered_names(args)
+        names = offered_names(args)
+        snapshot = self.holder.current
+        # A limit that was asked for as hard holds whatever happens; anything else never stops a pod.
+        if (snapshot is not None and snapshot.hard_limits) or any(text in bytes(args.pod) for text in _HARD):
+            return encode_filter_result(args, names, *Refusals().told(names, np.full(len(names), -1)))
         return encode_filter_result(args)
 
     def _all_equal(self, body: bytes) -> bytes:
