@@ -33,6 +33,7 @@ REGISTRY = {
     "score_risk": "benchmarks.score_risk",
     "extender": "benchmarks.extender_latency",
     "extender_http": "benchmarks.extender_http",
+    "extender_scheduler": "benchmarks.extender_scheduler",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Benchmark results

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 from tests.debian_kit import ROOT, NotToBeHad, find_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
 HERE = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache" / "kubernetes"
@@ -52,13 +52,18 @@ def _version() -> str:
     return re.findall(r"k8s.io/kubernetes (v\S+)", text)[0]
 
 
+def built_before(name: str) -> Path:
+    """Tell where a program of Kubernetes lies once it is built."""
+    return CACHE / _version() / name
+
+
 def built(name: str) -> Path:
     """Build a program of Kubernetes, or take the one that was built before."""
     go = shutil.which("go") or "/usr/local/go/bin/go"
     if not Path(go).exists():
         msg = "no Go here to build Kubernetes with"
         raise NotToBeHad(msg)
-    target = CACHE / _version() / name
+    target = built_before(name)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,26 +143,34 @@ class ControlPlane:
         """
         todo = list(calls)
         shares = [todo[at::workers] for at in range(workers)]
+
+        def do(share: list[tuple[str, Any]]) -> list[Any]:
+            with self.kept() as call:
+                return [call(method, path, body) for path, body in share]
+
         with ThreadPoolExecutor(workers) as pool:
-            answers = list(pool.map(lambda share: self._call_share(method, share), shares))
+            answers = list(pool.map(do, shares))
         return [answers[at % workers][at // workers] for at in range(len(todo))]
 
-    def _call_share(self, method: str, calls: list[tuple[str, Any]]) -> list[Any]:
+    @contextlib.contextmanager
+    def kept(self) -> Generator[Callable[[str, str, Any], Any]]:
+        """Keep a connection: gives a `call` that makes none of its own, with method, path and body."""
         host = self.url.removeprefix("https://")
         trusted = ssl.create_default_context(cafile=str(self.ca))
         head = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
         link = http.client.HTTPSConnection(host, timeout=60, context=trusted)
-        answers: list[Any] = []
+
+        def call(method: str, path: str, body: Any) -> Any:
+            link.request(method, path, None if body is None else json.dumps(body).encode(), head)
+            answer = link.getresponse()
+            content = answer.read()
+            if answer.status >= http.client.BAD_REQUEST:
+                msg = f"{method} {path}: {answer.status} {content.decode()}"
+                raise RefusedError(msg)
+            return json.loads(content)
+
         with contextlib.closing(link):
-            for path, body in calls:
-                link.request(method, path, None if body is None else json.dumps(body).encode(), head)
-                answer = link.getresponse()
-                content = answer.read()
-                if answer.status >= http.client.BAD_REQUEST:
-                    msg = f"{method} {path}: {answer.status} {content.decode()}"
-                    raise RefusedError(msg)
-                answers.append(json.loads(content))
-        return answers
+            yield call
 
     def service_account(self, namespace: str, name: str) -> str:
         """Make a service account, and a token of it from the API server itself.
@@ -370,7 +383,9 @@ class Scheduler:
 
 
 @contextlib.contextmanager
-def scheduler(plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2) -> Generator[Scheduler]:
+def scheduler(
+    plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2, options: Iterable[str] = ()
+) -> Generator[Scheduler]:
     """Run kube-scheduler against a control plane; its start takes about a second.
 
     Parameters
@@ -381,6 +396,8 @@ def scheduler(plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2
         From `scheduler_config`.
     verbosity : int
         Of its log; from 5 on it tells why an extender's answer was dropped, from 10 on every score.
+    options : iterable of str
+        More of its command line, such as ``--feature-gates=…``.
 
     Yields
     ------
@@ -402,7 +419,7 @@ def scheduler(plane: ControlPlane, config: dict[str, Any], *, verbosity: int = 2
     command = [
         str(program), f"--config={folder / 'config.json'}", "--bind-address=127.0.0.1",
         f"--secure-port={port}", f"--cert-dir={folder}", f"-v={verbosity}",
-        "--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics,/configz",
+        "--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics,/configz", *options,
     ]  # fmt: skip
     with _running(command, folder / "scheduler.log") as process:
         running = Scheduler(f"https://127.0.0.1:{port}", folder, process)

@@ -143,13 +143,18 @@ def eventually(holds: Callable[[], object], within_s: float = 30.0) -> None:
         time.sleep(_POLL_S)
 
 
-def clear(plane: ControlPlane) -> None:
-    """Delete all pods of all but the system's namespaces, and all nodes: the next test starts empty."""
+def delete_pods(plane: ControlPlane) -> None:
+    """Delete all pods, at once."""
     pods = [one["metadata"] for one in plane.call("GET", "/api/v1/pods")["items"]]
     at_once = {"gracePeriodSeconds": 0}
     plane.call_many(
         "DELETE",
         [(f"/api/v1/namespaces/{one['namespace']}/pods/{one['name']}", at_once) for one in pods],
     )
+
+
+def clear(plane: ControlPlane) -> None:
+    """Delete all pods and all nodes: the next test starts empty."""
+    delete_pods(plane)
     plane.call("DELETE", "/api/v1/nodes")
     eventually(lambda: not plane.call("GET", "/api/v1/nodes?limit=1")["items"])
