@@ -97,7 +97,8 @@ def main(options: dict[str, Any]) -> None:
         for key, value in options.get("trust", {}).items()
     }
     trust = Trust(**files, registry=app.metrics.registry) if files else None
-    serve(app, port=0, trust=trust, probes_port=options.get("probes_port"))
+    probes = {name: options.get(name) for name in ("probes_port", "probes_host")}
+    serve(app, port=0, trust=trust, **probes)
 
 
 class ServerProcess:
@@ -118,7 +119,7 @@ class ServerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "listens on http" in line, self.process.communicate(timeout=10)
-        return int(line.split("127.0.0.1:")[1].split()[0])
+        return int(line.split("http")[1].split()[0].rpartition(":")[2])
 
     def __enter__(self) -> Self:
         return self

@@ -72,6 +72,7 @@ def test_a_table_is_read_and_the_environment_wins(folder: Path, monkeypatch: pyt
         ("[extender]\ntls_cert_file = 'a.pem'", r"tls_cert_file and tls_key_file go together"),
         ("[extender]\nclient_ca_file = 'a.pem'", r"client_ca_file needs tls_cert_file"),
         ("[extender]\nmax_names_body_mib = 65", r"max_names_body_mib is over max_body_mib"),
+        ("[extender]\nmetrics_host = '0.0.0.0'", r"metrics_host needs metrics_port"),
         ("[extender]\nmax_age_s = 20", r"max_age_s is below refresh_s"),
         ("[extender]\ntoken = 'secret'", r"unknown setting 'extender.token'.*token_file"),
         ("[extender.grid_zones]\nnorth = 3", r"'extender.grid_zones.north'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import json
 import signal
 import socket
@@ -274,6 +275,18 @@ def test_connections_at_a_time_are_bounded_and_probes_still_answer(server: Any) 
 
 
 # ---------------------------------------------------------------- the end
+
+
+def test_probes_may_be_reached_where_verbs_are_not() -> None:
+    with ServerProcess(probes_port=0, probes_host="0.0.0.0") as server:
+        # Another address of this machine, as a kubelet and Prometheus call by one.
+        link = http.client.HTTPConnection("127.0.0.2", server.probes_port, timeout=10)
+        link.request("GET", "/livez")
+        assert link.getresponse().status == 200
+        link.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", server.port), timeout=10)
+        assert server.call("POST", "/prioritize", REQUEST).status == 200
 
 
 def test_sigterm_settles_then_drains_then_ends() -> None:

@@ -26,6 +26,8 @@ class ExtenderSettings(Table):
     ----------
     metrics_port : int, optional
         Port of its own for ``/metrics`` and the probes; without one they are on the main port.
+    metrics_host : str, optional
+        Where that port is, when it isn't `host`.
     kubeconfig : Path, optional
         By default ``$KUBECONFIG``, ``~/.kube/config``, or what a pod is given.
     context : str, optional
@@ -76,6 +78,7 @@ class ExtenderSettings(Table):
     """
 
     metrics_port: int | None = Field(default=None, ge=0, le=_LAST_PORT)
+    metrics_host: str | None = None
     kubeconfig: Path | None = None
     context: str | None = None
     grid_zones: dict[str, str] = Field(default_factory=dict)
@@ -140,6 +143,9 @@ class ExtenderSettings(Table):
             raise ValueError(msg)
         if self.max_names_body_mib > self.max_body_mib:
             msg = "max_names_body_mib is over max_body_mib"
+            raise ValueError(msg)
+        if self.metrics_host is not None and self.metrics_port is None:
+            msg = "metrics_host needs metrics_port"
             raise ValueError(msg)
         if self.max_age_s < self.refresh_s:
             msg = "max_age_s is below refresh_s: every answer would turn neutral"

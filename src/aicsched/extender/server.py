@@ -46,6 +46,7 @@ def serve(
     host: str = "127.0.0.1",
     trust: Trust | None = None,
     probes_port: int | None = None,
+    probes_host: str | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve an app until SIGTERM or SIGINT.
@@ -70,6 +71,9 @@ def serve(
     probes_port : int, optional
         Where the probes and metrics are answered over plain HTTP, to anybody who reaches
         the port, as a kubelet and Prometheus expect; None leaves them on `port`.
+    probes_host : str, optional
+        Where that port is, when it isn't `host`: a scheduler beside us may call by loopback,
+        while a kubelet and Prometheus never do.
     announce : callable, optional
         Told the address, once requests are answered, and then that of the probes; by
         default they are printed.
@@ -84,7 +88,7 @@ def serve(
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(_listen(host, port, plain=not _encrypted(trust)))]
         if probes_port is not None:
-            listeners.append(stack.enter_context(_listen(host, probes_port, plain=False)))
+            listeners.append(stack.enter_context(_listen(probes_host or host, probes_port, plain=False)))
         server = _Server(app, listeners, trust, announce or _print_line)
         config = _config(app, app)
         # It warns of each malformed request: a stranger must not fill the log.
