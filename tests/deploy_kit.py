@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from aicsched.observe import METRICS
 from tools.deploy.tree import OVERLAYS, render
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,3 +114,19 @@ def pods_of(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for each in objects
         if each["kind"] in {"Deployment", "DaemonSet"}
     }
+
+
+def series_of(expr: str) -> set[str]:
+    """List the series that PromQL names: what a selector follows, or what stands alone in brackets."""
+    bare = re.sub(r'"[^"]*"|by \([^)]*\)|on \([^)]*\)|label_values', "", expr)
+    found = set(re.findall(r"\b([a-z][a-z0-9_]*)(?=\{|\[)", bare))
+    return found | {word for word in re.findall(r"\(([a-z][a-z0-9_]*)[),]", bare) if "_" in word}
+
+
+def our_series() -> set[str]:
+    """List the names under which our metrics are scraped."""
+    found: set[str] = set()
+    for each in METRICS:
+        parts = ("_bucket", "_sum", "_count") if each.kind == "histogram" else ("",)
+        found |= {each.name + part for part in parts}
+    return found

@@ -69,6 +69,9 @@ _ERRORS: Final = (
 )
 _AGE: Final = f"max by (source) (aicsched_signal_age_seconds{{{_OURS}}})"
 _CERTIFICATE: Final = (
+    f"min by (certificate) (aicsched_certificate_expiry_timestamp_seconds{{{_OURS}}}) - time()"
+)
+_CLIENT: Final = (
     "min by (name) (certmanager_certificate_expiration_timestamp_seconds"
     '{namespace="$NAMESPACE",name=~"$NAME-.*"}) - time()'
 )
@@ -211,7 +214,7 @@ ALERTS: Final = (
         "warning",
         f"{_CERTIFICATE} < 14 * 86400",
         "1h",
-        "The certificate {{ $labels.name }} ends in " + _SECONDS + ", and was not renewed.",
+        "The certificate of {{ $labels.certificate }} ends in " + _SECONDS + ", and was not renewed.",
         "`kubectl describe certificate` tells what cert-manager waits for. A new one is taken up without "
         "restart.",
     ),
@@ -220,8 +223,33 @@ ALERTS: Final = (
         "critical",
         f"{_CERTIFICATE} < 2 * 86400",
         "5m",
-        "The certificate {{ $labels.name }} ends in " + _SECONDS + ".",
+        "The certificate of {{ $labels.certificate }} ends in " + _SECONDS + ".",
         "As above. Once it ends the scheduler goes on without the extender.",
+    ),
+    Alert(
+        "CertificateNotRenewed",
+        "warning",
+        f"{_CLIENT} < 14 * 86400",
+        "1h",
+        "cert-manager has not renewed {{ $labels.name }}, which ends in " + _SECONDS + ".",
+        "`kubectl describe certificate` tells what it waits for. The scheduler's own is to be copied to its "
+        "nodes after that.",
+    ),
+    Alert(
+        "TrustRefusesFiles",
+        "warning",
+        f'sum by (pod) (increase(aicsched_trust_reloads_total{{{_OURS},outcome="refused"}}[1h])) > 0',
+        "10m",
+        "{{ $labels.pod }} goes on with the old certificate or token: the new one can't be used.",
+        "Its log says why. Certificate and key must belong together, and not have expired.",
+    ),
+    Alert(
+        "CallersRefused",
+        "warning",
+        f"sum by (reason) (rate(aicsched_trust_refusals_total{{{_OURS}}}[10m])) > 0.1",
+        "10m",
+        "{{ $value | humanize }} callers a second are refused ({{ $labels.reason }}).",
+        "If it is kube-scheduler, its certificate's name isn't in `tls.clients`; else find out who it is.",
     ),
     Alert(
         "GatesNoLeader",

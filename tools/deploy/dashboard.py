@@ -188,6 +188,34 @@ PANELS: Final[dict[str, tuple[Panel, ...]]] = {
             unit="s",
         ),
     ),
+    "Trust": (
+        Panel(
+            title="Certificates",
+            about="Time until each ends; cert-manager renews in the last third.",
+            queries={
+                "{{certificate}}": "min by (certificate) "
+                f"(aicsched_certificate_expiry_timestamp_seconds{{{_OURS}}}) - time()"
+            },
+            unit="s",
+            width=8,
+        ),
+        Panel(
+            title="New certificates and tokens",
+            about="`refused` ones can't be used: the old ones hold on.",
+            queries={
+                "{{outcome}}": f"sum by (outcome) (increase(aicsched_trust_reloads_total{{{_OURS}}}[1h]))"
+            },
+            unit="short",
+            width=8,
+        ),
+        Panel(
+            title="Callers refused",
+            about="Nobody but kube-scheduler and your own tools should call.",
+            queries={"{{reason}}": _rate("aicsched_trust_refusals_total", "reason")},
+            unit="reqps",
+            width=8,
+        ),
+    ),
     "Cluster": (
         Panel(
             title="CPU of nodes",
@@ -205,15 +233,6 @@ PANELS: Final[dict[str, tuple[Panel, ...]]] = {
             queries={"{{queue}}": "sum by (queue) (scheduler_pending_pods)"},
             unit="short",
             stacked=True,
-        ),
-        Panel(
-            title="Certificates",
-            about="Time until each ends; cert-manager renews in the last third.",
-            queries={
-                "{{name}}": "min by (name) (certmanager_certificate_expiration_timestamp_seconds"
-                f"{{{_OURS}}}) - time()"
-            },
-            unit="s",
         ),
     ),
 }

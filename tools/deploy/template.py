@@ -2,8 +2,9 @@
 
 A description is made of dicts, lists and scalars, with these holes: `Ref` (one value), `Tree` (a whole
 mapping or list of values; under the key ``<<`` its entries join those around it), `Lines` and `Text`
-(texts with values in them) and `When` (only if); ``@{path}`` stands for a value inside a text. `plain`
-fills the holes by Python, `helm` writes them in Helm's language; tests hold both to the same objects.
+(texts with values in them) and `When` (only if); ``@{path}`` stands for a value inside a text,
+``%{path}`` for its JSON. `plain` fills the holes by Python, `helm` writes them in Helm's language;
+tests hold both to the same objects.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 _PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9/.][A-Za-z0-9 /._@+-]*(?<! )")
-_HOLE: Final = re.compile(r"@\{([A-Za-z.]+)\}")
+_HOLE: Final = re.compile(r"(@|%)\{([A-Za-z.]+)\}")
 _DROPPED: Final = object()
 
 Values: TypeAlias = "Mapping[str, Any]"
@@ -228,9 +229,14 @@ def plain(value: Any, values: Values) -> Any:  # noqa: ANN401, PLR0911 - a descr
         case list():
             return [each for each in (plain(each, values) for each in value) if each is not _DROPPED]
         case str():
-            return _HOLE.sub(lambda hole: str(_get(values, hole[1])), value)
+            return _HOLE.sub(lambda hole: _inside(hole, values), value)
         case _:
             return value
+
+
+def _inside(hole: re.Match[str], values: Values) -> str:
+    found = _get(values, hole[2])
+    return str(found) if hole[1] == "@" else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
 
 def _text(text: Text, values: Values) -> Iterator[str]:
@@ -349,7 +355,11 @@ def _helm_text(text: Text) -> Iterator[str]:
             case Lines(path):
                 yield f'{{{{- .Values.{path} | trimSuffix "\\n" | nindent INDENT }}}}'
             case _:
-                yield _HOLE.sub(lambda hole: f"{{{{ {_name(hole[1])} }}}}", _escape(line))
+                yield _HOLE.sub(_action, _escape(line))
+
+
+def _action(hole: re.Match[str]) -> str:
+    return f"{{{{ {_name(hole[2])}{'' if hole[1] == '@' else ' | toJson'} }}}}"
 
 
 def _name(path: str) -> str:
@@ -380,7 +390,7 @@ def _scalar(value: Any, defaults: Values | None) -> str:  # noqa: ANN401, PLR091
             quoted = value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
             if defaults is None:
                 return quoted
-            return _HOLE.sub(lambda hole: f"{{{{ {_name(hole[1])} }}}}", _escape(quoted))
+            return _HOLE.sub(_action, _escape(quoted))
         case _:
             return json.dumps(value)
 

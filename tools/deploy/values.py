@@ -132,6 +132,12 @@ VALUES: Final = (
         _ANY_NAME,
     ),
     Value("tls.certManager", False, "Let cert-manager issue all certificates.", _FLAG),
+    Value(
+        "tls.clients",
+        ["kube-scheduler"],
+        "Names that a caller's certificate may have; empty for any that the CA signed.",
+        {"type": "array", "items": _WORD},
+    ),
     Value("tls.duration", "2160h", "How long they hold.", {"type": "string", "pattern": "^[0-9]+h$"}),
     Value("bind.enabled", False, "Offer the verb bind, and grant its right.", _FLAG),
     Value("gates.enabled", False, "Run `aicsched gates`, which defers pods and Jobs in time.", _FLAG),

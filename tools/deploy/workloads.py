@@ -72,9 +72,10 @@ _SERVED: Final = _settings(
         f'tls_cert_file = "{TLS}/tls.crt"',
         f'tls_key_file = "{TLS}/tls.key"',
         f'client_ca_file = "{TLS}/ca.crt"',
+        "client_names = %{tls.clients}",
     ),
 )
-_LOCAL: Final = _settings("extender", *_extender_lines("127.0.0.1"))
+_LOCAL: Final = _settings("extender", *_extender_lines("127.0.0.1", 'metrics_host = "@{host}"'))
 
 
 # ---------------------------------------------------------------- the extender
