@@ -24,6 +24,7 @@ from aicsched.signals.carbon.merge import MergedCarbon
 from aicsched.signals.carbon.sample import SampleCarbon
 from aicsched.slots import HOUR_S, SlotGrid
 from aicsched.testing import check_source
+from tests.signals_kit import HandClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,17 +108,19 @@ def test_each_slot_has_the_word_of_the_first_source_with_one() -> None:
 
 def test_who_is_not_needed_is_not_asked() -> None:
     first, second = Told("a", [1.0, 2.0, 3.0, 4.0]), Told("b", [5.0] * 4)
-    assert MergedCarbon([first, second]).read("DE").flags == ("merged:a=4",)
+    assert MergedCarbon([first, second], clock=HandClock(GRID.end_s)).read("DE").flags == ("merged:a=4",)
     assert second.asked == []
 
 
 def test_who_is_needed_is_asked_for_the_part_that_lacks() -> None:
     first, second = Told("a", [1.0, NAN, 3.0, 4.0]), Told("b", [5.0] * 4)
     third = Told("c", [6.0] * 4)
-    assert MergedCarbon([first, second, third]).read("DE").values_g_per_kwh.tolist() == [1.0, 5.0, 3.0, 4.0]
+    clock = HandClock(GRID.end_s)
+    series = MergedCarbon([first, second, third], clock=clock).read("DE")
+    assert series.values_g_per_kwh.tolist() == [1.0, 5.0, 3.0, 4.0]
     assert (second.asked, third.asked) == ([SlotGrid(HOUR_S, HOUR_S, 1)], [])
     stale = Told("a", [1.0, 2.0, NAN, 4.0], [S, A, M, A])
-    MergedCarbon([stale, second]).read("DE")
+    MergedCarbon([stale, second], clock=clock).read("DE")
     assert second.asked[-1] == SlotGrid(0, HOUR_S, 3)
 
 
@@ -290,7 +293,11 @@ def test_made_up_values_flags_and_lags_come_along_where_they_are_used() -> None:
     first = Told("a", [1.0, NAN, 1.0, 1.0], flags=("sorted",), availability_lag_s=60)
     second = Told("b", [2.0] * 4, synthetic=True, flags=("flat:4",), availability_lag_s=600)
     both = MergedCarbon([first, second]).read("DE")
-    assert (both.synthetic, both.availability_lag_s) == (True, 600)
+    # The newest slot is the first source's, and so is the lag; that of the other is in its readings.
+    assert (both.synthetic, both.availability_lag_s) == (True, 60)
+    assert both.readings is not None
+    known_s = dict(zip(both.readings.start_s.tolist(), both.readings.read_s.tolist(), strict=True))
+    assert known_s == {0: 3660, HOUR_S: 7800, 2 * HOUR_S: 10_860, 3 * HOUR_S: 14_460}
     assert {"sorted", "flat:4"} <= set(both.flags)
     alone = MergedCarbon([Told("a", [1.0] * 4), second]).read("DE")
     assert (alone.synthetic, alone.availability_lag_s, alone.flags) == (False, 0, ("merged:a=4",))

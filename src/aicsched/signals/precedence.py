@@ -73,4 +73,5 @@ def open_merged(
         if store is None
         else [LastKnownGood(each, store, clock=clock) for each in sources.values()]
     )
-    return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed_scopes or settings.mixed_scopes)
+    mixed = mixed_scopes or settings.mixed_scopes
+    return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed, clock=clock)

@@ -4,7 +4,9 @@ The rules:
 
 1. Sources stand in order. Each slot gets the value of the first that has a usable one: actual,
    estimated or forecast. Where none has, the first stale value, and else none.
-2. The next source is asked only for the part in which slots are still without a fresh value.
+2. The next source is asked only for the part in which slots are still without a fresh value. Where no
+   window is asked for and what a source has isn't fresh, the next one says how far it knows, too: a source
+   that is late or down never hides one that is up to date.
 3. Sources that don't answer, or answer what can't be believed, are passed over and named in the flags.
 4. Average and marginal intensity never meet: such sources are refused together.
 5. Factors over the life cycle and of burning only don't meet either: where one source steps in for
@@ -17,7 +19,7 @@ The rules:
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +27,6 @@ import numpy as np
 from aicsched.data.zones import grid_zone
 from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality, frozen_array
 from aicsched.domain.flags import Flag
-from aicsched.domain.readings import Readings
 from aicsched.errors import (
     AicschedError,
     ConfigError,
@@ -36,6 +37,16 @@ from aicsched.errors import (
     did_you_mean,
 )
 from aicsched.signals.base import refuse_unknown_zone
+from aicsched.signals.clock import SystemClock
+from aicsched.signals.spans import (
+    confirmed_end_s,
+    joint_lag_s,
+    joint_readings,
+    joint_window,
+    on_grid,
+    widened,
+)
+from aicsched.signals.staleness import Staleness, newest_end_s, staleness_of
 from aicsched.slots import SlotGrid
 
 if TYPE_CHECKING:
@@ -44,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aicsched.signals.base import CarbonSource
+    from aicsched.signals.clock import Clock
 
 __all__ = ["MergedCarbon", "Provenance"]
 
@@ -99,6 +111,8 @@ class MergedCarbon:
         By source id: which factors it uses, where it doesn't say itself.
     mixed_scopes : bool
         Life-cycle and direct factors may meet; each series then has the flag ``scopes-mixed``.
+    clock : Clock, optional
+        What tells the time.
 
     Raises
     ------
@@ -121,8 +135,10 @@ class MergedCarbon:
         names: Mapping[str, Mapping[str, str]] | None = None,
         scopes: Mapping[str, EmissionScope | str] | None = None,
         mixed_scopes: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._sources = tuple(sources)
+        self._clock = clock or SystemClock()
         self._ids = tuple(source.source_id for source in self._sources)
         self._names = {key: dict(value) for key, value in (names or {}).items()}
         _refuse_ids(self._ids, [*self._names, *(scopes or {})])
@@ -159,7 +175,8 @@ class MergedCarbon:
         zone : str
             One of `zones`.
         window : SlotGrid, optional
-            By default that of the first source with an answer.
+            By default that of the first source with an answer; where that isn't fresh, to the newest slot
+            that any later one knows, up to the first fresh one, in the longest of their slots.
 
         Returns
         -------
@@ -188,7 +205,8 @@ class MergedCarbon:
         zone : str
             One of `zones`.
         window : SlotGrid, optional
-            By default that of the first source with an answer.
+            By default that of the first source with an answer; where that isn't fresh, to the newest slot
+            that any later one knows, up to the first fresh one, in the longest of their slots.
 
         Returns
         -------
@@ -202,33 +220,82 @@ class MergedCarbon:
         UnknownZone, ConfigError, AicschedError
             As `read`.
         """
-        answers: dict[int, CarbonSeries] = {}
         failures: dict[str, AicschedError] = {}
-        chosen: NDArray[np.int8] | None = None
+        whole: dict[int, CarbonSeries] = {}
+        if window is None:
+            whole = self._whole(zone, failures)
+            window = joint_window([series.slots for series in whole.values()]) if whole else None
+        answers = {} if window is None else self._answers(zone, window, whole, failures)
+        if window is None or not answers:
+            if not failures:
+                refuse_unknown_zone(zone, [each for each in self.zones() if each != zone], self.source_id)
+            raise _no_answer(zone, self.source_id, failures)
+        chosen = frozen_array(_chosen(answers, len(window)), np.int8)
+        provenance = Provenance(sources=self._ids, chosen=chosen, passed_over=failures)
+        return self._merged(zone, window, answers, provenance), provenance
+
+    def _whole(self, zone: str, failures: dict[str, AicschedError]) -> dict[int, CarbonSeries]:
+        """Ask for all that is known, source by source, until one is fresh.
+
+        A source with other slots than those before it counts only where it knows more.
+        """
+        now_s = self._clock.now_s()
+        whole: dict[int, CarbonSeries] = {}
+        best_s: int | None = None
+        for index in range(len(self._sources)):
+            series = self._answer(index, zone, None, failures)
+            if series is None:
+                continue
+            end_s = confirmed_end_s(series)
+            more = end_s is not None and (best_s is None or end_s > best_s)
+            if more or series.slots.step_s in {each.slots.step_s for each in whole.values()} or not whole:
+                whole[index] = series
+            best_s = end_s if more else best_s
+            if end_s == newest_end_s(series) and staleness_of(series, now_s) is Staleness.FRESH:
+                break
+        return whole
+
+    def _answers(
+        self,
+        zone: str,
+        window: SlotGrid,
+        whole: dict[int, CarbonSeries],
+        failures: dict[str, AicschedError],
+    ) -> dict[int, CarbonSeries]:
+        """Lay on the window what each source says, as far as it is needed."""
+        answers: dict[int, CarbonSeries] = {}
         part = window
         for index, source_id in enumerate(self._ids):
-            try:
-                series = self._ask(index, zone, part)
-            except UnknownZone:
+            if source_id in failures:
                 continue
-            except AicschedError as error:
-                failures[source_id] = error
+            if index in whole:
+                series = on_grid(whole[index], window)
+            else:
+                series = self._answer(index, zone, part, failures)
+            if series is None:
                 continue
-            self._refuse_other_kind(series, source_id)
-            window = series.slots if window is None else window
-            answers[index] = _widened(series, window)
+            answers[index] = widened(series, window)
             chosen = _chosen(answers, len(window))
             lacking = np.flatnonzero((chosen < 0) | _is_stale(answers, chosen))
             if not len(lacking):
                 break
             first, last = int(lacking[0]), int(lacking[-1])
             part = SlotGrid(window.start_s + first * window.step_s, window.step_s, last - first + 1)
-        if chosen is None or window is None:
-            if not failures:
-                refuse_unknown_zone(zone, [each for each in self.zones() if each != zone], self.source_id)
-            raise _no_answer(zone, self.source_id, failures)
-        provenance = Provenance(sources=self._ids, chosen=frozen_array(chosen, np.int8), passed_over=failures)
-        return self._merged(zone, window, answers, provenance), provenance
+        return answers
+
+    def _answer(
+        self, index: int, zone: str, window: SlotGrid | None, failures: dict[str, AicschedError]
+    ) -> CarbonSeries | None:
+        """Ask one source; None where it doesn't know the zone, or failed, which is written down."""
+        try:
+            series = self._ask(index, zone, window)
+        except UnknownZone:
+            return None
+        except AicschedError as error:
+            failures[self._ids[index]] = error
+            return None
+        self._refuse_other_kind(series, self._ids[index])
+        return series
 
     def _ask(self, index: int, zone: str, window: SlotGrid | None) -> CarbonSeries:
         source, source_id = self._sources[index], self._ids[index]
@@ -287,9 +354,14 @@ class MergedCarbon:
             quality=quality,
             synthetic=any(series.synthetic for series in parts.values()),
             flags=tuple(dict.fromkeys(flags)),
-            availability_lag_s=max((series.availability_lag_s for series in parts.values()), default=0),
-            readings=_readings(parts, used),
+            availability_lag_s=joint_lag_s(parts, used),
+            readings=joint_readings(parts, used, self._begun_s(window)),
         )
+
+    def _begun_s(self, window: SlotGrid) -> int:
+        """Return the start of the slot under way: what is at hand is known to forecasts issued with it."""
+        now_s = int(self._clock.now_s())
+        return now_s - (now_s - window.start_s) % window.step_s
 
     def _one_kind(self) -> IntensityKind | None:
         kinds = {
@@ -365,17 +437,6 @@ def _told(source: object, name: str) -> Any:  # noqa: ANN401 - an enumeration or
     return None
 
 
-def _widened(series: CarbonSeries, window: SlotGrid) -> CarbonSeries:
-    """Lay a part of a window on all of it."""
-    if series.slots == window:
-        return series
-    values, quality = np.full(len(window), np.nan), np.full(len(window), Quality.MISSING, dtype=np.int8)
-    offset = window.offset_of(series.slots)
-    here = slice(offset, offset + len(series.slots))
-    values[here], quality[here] = series.values_g_per_kwh, np.asarray(series.quality)
-    return replace(series, slots=window, values_g_per_kwh=values, quality=quality)
-
-
 def _chosen(answers: dict[int, CarbonSeries], slots: int) -> NDArray[np.int8]:
     """Choose the first source with a usable value for each slot, else the first with a stale one."""
     chosen = np.full(slots, -1, dtype=np.int8)
@@ -391,40 +452,6 @@ def _is_stale(answers: dict[int, CarbonSeries], chosen: NDArray[np.int8]) -> NDA
     for index, series in answers.items():
         stale |= (chosen == index) & (np.asarray(series.quality) == Quality.STALE)
     return stale
-
-
-def _readings(parts: dict[int, CarbonSeries], used: dict[int, NDArray[np.bool_]]) -> Readings | None:
-    """Join the readings of what was chosen; a value without one is known since its slot's end and lag."""
-    if all(series.readings is None for series in parts.values()):
-        return None
-    joined: list[Readings] = []
-    for index, series in parts.items():
-        starts_s = series.slots.starts_s()[used[index]]
-        told = series.readings
-        if told is None:
-            known_s = starts_s + series.slots.step_s + series.availability_lag_s
-            values, quality = series.values_g_per_kwh[used[index]], np.asarray(series.quality)[used[index]]
-            joined.append(
-                Readings(start_s=starts_s, read_s=known_s, values_g_per_kwh=values, quality=quality)
-            )
-            continue
-        here = np.isin(told.start_s, starts_s)
-        joined.append(
-            replace(
-                told,
-                start_s=told.start_s[here],
-                read_s=told.read_s[here],
-                values_g_per_kwh=told.values_g_per_kwh[here],
-                quality=told.quality[here],
-            )
-        )
-    order = np.argsort(np.concatenate([each.read_s for each in joined]), kind="stable")
-    return Readings(
-        start_s=np.concatenate([each.start_s for each in joined])[order],
-        read_s=np.concatenate([each.read_s for each in joined])[order],
-        values_g_per_kwh=np.concatenate([each.values_g_per_kwh for each in joined])[order],
-        quality=np.concatenate([each.quality for each in joined])[order],
-    )
 
 
 def _no_answer(zone: str, source_id: str, failures: dict[str, AicschedError]) -> AicschedError:
