@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aicsched.domain.carbon import CarbonSeries, IntensityKind, Quality
+from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality
 from aicsched.signals.base import refuse_unknown_zone
+from aicsched.signals.slotting import Points, grid_of, slotted
 from aicsched.slots import HOUR_S, SlotGrid
 
 if TYPE_CHECKING:
     from aicsched.errors import AicschedError
 
-__all__ = ["START_S", "HandClock", "MoodySource", "truth"]
+__all__ = ["START_S", "HandClock", "MoodySource", "Stepped", "changed", "truth"]
 
 START_S = 1_767_225_600  # 2026-01-01T00:00Z
+
+# How far back a `Stepped` source knows.
+KEPT_S = 144 * HOUR_S
 
 
 class HandClock:
@@ -91,3 +95,44 @@ def changed(
     values, said = np.array(series.values_g_per_kwh), np.array(series.quality)
     values[place], said[place] = value, quality
     return replace(series, values_g_per_kwh=values, quality=said)
+
+
+class Stepped:
+    """Gives the same grid in steps of its own, averaged over longer slots where these are asked for."""
+
+    kind = IntensityKind.AVERAGE
+    scope = EmissionScope.LIFECYCLE
+
+    def __init__(self, name: str, clock: HandClock, *, step_s: int = HOUR_S, base: float = 300.0) -> None:
+        self.source_id, self.clock, self.step_s, self.base = name, clock, step_s, base
+        self.fault: Exception | None = None
+        self.behind_s = 0
+        self.lag_s = 0
+        self.asked: list[SlotGrid | None] = []
+
+    def zones(self) -> tuple[str, ...]:
+        return ("DE",)
+
+    def points(self) -> Points:
+        end_s = int(self.clock.now_s() - self.behind_s) // self.step_s * self.step_s
+        starts_s = np.arange(START_S - KEPT_S, end_s, self.step_s)
+        return Points(
+            start_s=starts_s,
+            values_g_per_kwh=self.base + starts_s // self.step_s % 24,
+            quality=np.zeros(len(starts_s), dtype=np.int8),
+            read_s=starts_s + self.step_s,
+            lasts_s=self.step_s,
+        )
+
+    def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
+        self.asked.append(window)
+        if self.fault is not None:
+            raise self.fault
+        points, now_s = self.points(), self.clock.now_s()
+        window = window or grid_of(points, self.step_s, near_s=now_s, within_s=KEPT_S)
+        made = slotted(points, window, zone=zone, kind=self.kind, source=self.source_id, now_s=now_s)
+        return replace(made, availability_lag_s=self.lag_s)
+
+    def right(self, start_s: int, length_s: int) -> float:
+        starts_s = np.arange(start_s, start_s + length_s, self.step_s)
+        return float((self.base + starts_s // self.step_s % 24).mean())

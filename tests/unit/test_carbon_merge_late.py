@@ -2,70 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from aicsched.domain.carbon import CarbonSeries, EmissionScope, IntensityKind, Quality
+from aicsched.domain.carbon import Quality
 from aicsched.errors import SourceUnavailable
 from aicsched.forecast.live import forecast_live
 from aicsched.signals.carbon.merge import MergedCarbon
 from aicsched.signals.live import LastKnownGood
-from aicsched.signals.slotting import Points, grid_of, slotted
 from aicsched.signals.staleness import Staleness, newest_end_s, staleness_of
 from aicsched.signals.store import SignalStore
-from aicsched.slots import HOUR_S, SlotGrid
-from tests.signals_kit import START_S, HandClock
+from aicsched.slots import HOUR_S
+from tests.signals_kit import START_S, HandClock, Stepped
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from aicsched.domain.carbon import CarbonSeries
+
 DAY_S = 24 * HOUR_S
-KEPT_S = 6 * DAY_S
-
-
-class Stepped:
-    """Gives the same grid in steps of its own, averaged over longer slots where these are asked for."""
-
-    kind = IntensityKind.AVERAGE
-    scope = EmissionScope.LIFECYCLE
-
-    def __init__(self, name: str, clock: HandClock, *, step_s: int = HOUR_S, base: float = 300.0) -> None:
-        self.source_id, self.clock, self.step_s, self.base = name, clock, step_s, base
-        self.fault: Exception | None = None
-        self.behind_s = 0
-        self.lag_s = 0
-        self.asked: list[SlotGrid | None] = []
-
-    def zones(self) -> tuple[str, ...]:
-        return ("DE",)
-
-    def points(self) -> Points:
-        end_s = int(self.clock.now_s() - self.behind_s) // self.step_s * self.step_s
-        starts_s = np.arange(START_S - KEPT_S, end_s, self.step_s)
-        return Points(
-            start_s=starts_s,
-            values_g_per_kwh=self.base + starts_s // self.step_s % 24,
-            quality=np.zeros(len(starts_s), dtype=np.int8),
-            read_s=starts_s + self.step_s,
-            lasts_s=self.step_s,
-        )
-
-    def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
-        self.asked.append(window)
-        if self.fault is not None:
-            raise self.fault
-        points, now_s = self.points(), self.clock.now_s()
-        window = window or grid_of(points, self.step_s, near_s=now_s, within_s=KEPT_S)
-        made = slotted(points, window, zone=zone, kind=self.kind, source=self.source_id, now_s=now_s)
-        return replace(made, availability_lag_s=self.lag_s)
-
-    def right(self, start_s: int, length_s: int) -> float:
-        starts_s = np.arange(start_s, start_s + length_s, self.step_s)
-        return float((self.base + starts_s // self.step_s % 24).mean())
 
 
 @pytest.fixture

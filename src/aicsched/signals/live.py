@@ -36,6 +36,7 @@ from aicsched.signals.clock import SystemClock
 from aicsched.signals.health import SignalHealth
 from aicsched.signals.known import joined, laid_on, measured, stale_from
 from aicsched.signals.refusal import Refused, believed
+from aicsched.signals.spans import averaged, fits
 from aicsched.signals.staleness import newest_end_s, skew_s
 from aicsched.slots import HOUR_S, SlotGrid
 
@@ -115,7 +116,8 @@ class LastKnownGood:
         self._clock = clock or SystemClock()
         self._every_s = every_s
         self._history_s = history_s
-        self._lock = threading.RLock()
+        # One a zone: a zone whose reading takes long holds up no other.
+        self._locks: dict[str, threading.RLock] = {}
         self._polls: dict[str, _Poll] = {}
         self._kinds: dict[str, IntensityKind] = {}
         self._ends: dict[str, tuple[int, int]] = {}
@@ -159,7 +161,7 @@ class LastKnownGood:
             One of `zones`.
         window : SlotGrid, optional
             By default all slots that are over, up to `history_s` back; forecasts of the source are in
-            windows only.
+            windows only. Longer slots than the source's own are averaged: those of the source are stored.
 
         Returns
         -------
@@ -176,14 +178,37 @@ class LastKnownGood:
         SlotError
             The window isn't known, or not on the grid of the slots.
         """
-        with self._lock:
+        with self._locks.setdefault(zone, threading.RLock()):
             now_s = int(self._clock.now_s())
-            poll = self._polls.get(zone)
-            due = poll is None or not 0 <= now_s - poll.at_s < self._every_s
-            if due or window is not None:
-                poll = self._polls[zone] = self._poll(zone, window, now_s)
-            assert poll is not None  # noqa: S101 - told to the type checker
-            return self._answer(zone, window, poll, now_s)
+            if window is None:
+                return self._answer(zone, None, self._polled(zone, now_s), now_s)
+            native = self._native(zone, window, now_s)
+            poll = self._polls[zone] = self._poll(zone, native, now_s)
+            series = self._answer(zone, native, poll, now_s)
+            return series if native == window else _issued(averaged(series, window), now_s)
+
+    def _polled(self, zone: str, now_s: int) -> _Poll:
+        poll = self._polls.get(zone)
+        if poll is None or not 0 <= now_s - poll.at_s < self._every_s:
+            poll = self._polls[zone] = self._poll(zone, None, now_s)
+        return poll
+
+    def _native(self, zone: str, window: SlotGrid, now_s: int) -> SlotGrid:
+        """Return a window in the source's own slots: of longer ones the store would make a series apart."""
+        grid = self._grid(zone)
+        if grid is None:
+            self._polled(zone, now_s)
+            grid = self._grid(zone)
+        if grid is None or not fits(window, grid):
+            return window
+        return SlotGrid(window.start_s, grid.step_s, len(window) * (window.step_s // grid.step_s))
+
+    def _grid(self, zone: str) -> SlotGrid | None:
+        """Return the slots in which a zone is known."""
+        held = self._held(zone)
+        if held is not None and len(held.slots):
+            return held.slots
+        return self._loose[zone][0].slots if zone in self._loose else None
 
     # ------------------------------------------------------------ asking
     def _poll(self, zone: str, window: SlotGrid | None, now_s: int) -> _Poll:
@@ -296,11 +321,11 @@ class LastKnownGood:
             self.health.add("aicsched_signal_refused_values_total", count, self.source_id, reason)
 
     # ------------------------------------------------------------ answering
-    def _held(self, zone: str, kind: IntensityKind | None = None) -> CarbonSeries | None:
+    def _held(self, zone: str, step_s: int | None = None) -> CarbonSeries | None:
         """Return what the store holds of a zone, None where that is nothing or can't be read."""
         for left in reversed(range(_TRIES)):
             try:
-                return self.store.read(self.source_id, zone, kind=kind or self._stored_kind(zone))
+                return self.store.read(self.source_id, zone, kind=self._stored_kind(zone), step_s=step_s)
             except (UnknownZone, InputError):
                 return None
             except StoreCorrupt as error:
@@ -313,7 +338,7 @@ class LastKnownGood:
         return None
 
     def _answer(self, zone: str, window: SlotGrid | None, poll: _Poll, now_s: int) -> CarbonSeries:
-        held = self._held(zone)
+        held = self._held(zone, None if window is None else window.step_s)
         flags = poll.notes
         if zone in self._loose:
             held = joined(held, *self._loose[zone])
@@ -334,13 +359,20 @@ class LastKnownGood:
         if end_s is not None and window is None:
             self._ends[zone] = (end_s, series.slots.step_s)
             self.health.set("aicsched_signal_age_seconds", max(0, now_s - end_s), self.source_id)
-        # Forecasts are issued at slot starts: what is at hand is known to the slot under way, though it
-        # was read since that began, or dated later yet by a clock that was ahead.
-        begun_s = now_s - (now_s - series.slots.start_s) % series.slots.step_s
-        readings = series.readings
-        if readings is not None:
-            readings = replace(readings, read_s=np.minimum(readings.read_s, begun_s))
-        return replace(series, flags=flags, readings=readings)
+        return _issued(replace(series, flags=flags), now_s)
+
+
+def _issued(series: CarbonSeries, now_s: int) -> CarbonSeries:
+    """Let what is at hand be known to the slot under way.
+
+    Forecasts are issued at slot starts: it may have been read since that began, or be dated later yet by a
+    clock that was ahead.
+    """
+    begun_s = now_s - (now_s - series.slots.start_s) % series.slots.step_s
+    readings = series.readings
+    if readings is None:
+        return series
+    return replace(series, readings=replace(readings, read_s=np.minimum(readings.read_s, begun_s)))
 
 
 def _until(held: CarbonSeries, now_s: int, history_s: int) -> CarbonSeries:
