@@ -79,7 +79,9 @@ def backtest(
     from aicsched.slots import HOUR_S, parse_time
 
     settings = load_settings(config, horizon_h=horizon, model=model)
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    source = open_carbon(
+        carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+    )
     series = {name: source.read(name) for name in zone or source.zones()}
     step_s = min((item.slots.step_s for item in series.values()), default=HOUR_S)
     choices: dict[str, Any] = {

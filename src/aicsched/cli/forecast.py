@@ -73,7 +73,9 @@ def forecast(
     from aicsched.slots import format_time
 
     settings = load_settings(config, horizon_h=horizon, model=model)
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    source = open_carbon(
+        carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+    )
     at_s = planning_time(at, sample=not carbon)
     zones = zone or list(source.zones())
     covariates = open_covariates(carbon, weather=weather, weather_lag_h=weather_lag, mix=mix, lag_h=lag)

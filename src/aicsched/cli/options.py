@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aicsched.domain.telemetry import Telemetry
     from aicsched.forecast.base import Covariates
     from aicsched.signals.base import CarbonSource
+    from aicsched.signals.carbon.stored import StoredCarbon
     from aicsched.signals.store import SignalStore
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "open_store",
     "open_telemetry",
     "planning_time",
+    "stored_carbon",
     "zone_forecasts",
 ]
 
@@ -104,6 +106,7 @@ def open_carbon(
     kind: str | None = None,
     time_zone: str | None = None,
     lag_h: float = 0.0,
+    config: Path | None = None,
 ) -> CarbonSource:
     """Open the user's carbon files, or the embedded sample when none is given.
 
@@ -115,6 +118,8 @@ def open_carbon(
         As for `FileCarbon`.
     lag_h : float
         Availability lag of the intensities [h].
+    config : Path, optional
+        The settings file, for signals that are stored or read live.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def open_carbon(
         raise InputError(msg, hint="use average or marginal", value=kind)
     chosen = None if kind is None else IntensityKind(kind)
     if files and files[0].startswith((STORE_PREFIX, LIVE_PREFIX)):
-        return _open_stored(files, chosen)
+        return _open_stored(files, chosen, config)
     if files:
         from aicsched.signals.carbon.file import FileCarbon
 
@@ -175,21 +180,60 @@ def open_store(settings: SignalSettings, path: str | Path | None, *, read_only: 
     return SignalStore(path or settings.store, read_only=read_only, retention_s=kept_s)
 
 
-def _open_stored(files: list[str], kind: IntensityKind | None) -> CarbonSource:
+def _open_stored(files: list[str], kind: IntensityKind | None, config: Path | None) -> CarbonSource:
     from aicsched.config import load_settings
-    from aicsched.signals.carbon.stored import StoredCarbon
 
     if len(files) > 1:
         msg = "signals can't be mixed with other carbon files"
         raise InputError(msg, hint="give the store alone", value=files)
-    settings = load_settings().signals
+    settings = load_settings(config).signals
     prefix, _, path = files[0].partition(":")
     if prefix == "store":
-        held = open_store(settings, path, read_only=True)
-        return StoredCarbon(held, order=settings.order, kind=kind)
+        return stored_carbon(open_store(settings, path, read_only=True), settings, kind=kind)
     from aicsched.signals.precedence import open_merged
 
     return open_merged(settings, store=open_store(settings, path))
+
+
+def stored_carbon(
+    held: SignalStore,
+    settings: SignalSettings,
+    *,
+    order: tuple[str, ...] = (),
+    kind: IntensityKind | None = None,
+    known_at_s: int | None = None,
+) -> StoredCarbon:
+    """Make a carbon source of a store, by what the settings say of precedence and factors.
+
+    Parameters
+    ----------
+    held : SignalStore
+        Open.
+    settings : SignalSettings
+        With the order of sources.
+    order : tuple of str
+        Another order.
+    kind : IntensityKind, optional
+        Average or marginal.
+    known_at_s : int, optional
+        Only what had been read by then, seconds since the epoch.
+
+    Returns
+    -------
+    StoredCarbon
+        Ready to read.
+    """
+    from aicsched.signals.carbon.stored import StoredCarbon
+
+    told = {name: getattr(source, "scope", None) for name, source in settings.sources.items()}
+    return StoredCarbon(
+        held,
+        order=order or settings.order,
+        kind=kind,
+        known_at_s=known_at_s,
+        scopes={name: scope for name, scope in told.items() if scope},
+        mixed_scopes=settings.mixed_scopes,
+    )
 
 
 def open_fleet(path: Path | None) -> Fleet:

@@ -70,7 +70,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     columns : sequence of str
         Headings with units.
     rows : iterable of sequences of str
-        Cells.
+        Cells, one a heading.
+
+    Raises
+    ------
+    ValueError
+        A row has more or fewer cells than there are headings: figures would stand below wrong ones.
     """
     from rich import box
     from rich.markup import escape
@@ -80,6 +85,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for index, name in enumerate(columns):
         table.add_column(escape(name), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
+        if len(row) != len(columns):
+            msg = f"a row of {len(row)} cells below {len(columns)} headings"
+            raise ValueError(msg)
         table.add_row(*(escape(cell) for cell in row))
     console().print(table)
 

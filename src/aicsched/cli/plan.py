@@ -91,7 +91,9 @@ def plan(
     with stages(quiet=as_json) as progress:
         progress("read files")
         source, sites = (
-            open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag),
+            open_carbon(
+                carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+            ),
             open_fleet(fleet),
         )
         at_s = planning_time(at, sample=not carbon)

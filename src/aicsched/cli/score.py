@@ -211,7 +211,9 @@ def regions(
     """Rank regions for a request."""
     from aicsched.score.regions import score_regions
 
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    source = open_carbon(
+        carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+    )
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
     request = _request(vcpus, hours, data_gb, home)
@@ -256,7 +258,9 @@ def nodes(
     from aicsched.cli.options import open_telemetry
     from aicsched.score.nodes import score_nodes
 
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    source = open_carbon(
+        carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+    )
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
     request = _request(vcpus, hours, data_gb, home, memory_gib)
@@ -291,7 +295,9 @@ def backends(
     """Rank quantum, neuromorphic and edge backends, each for its default workload."""
     from aicsched.score.backends import score_backends
 
-    source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+    source = open_carbon(
+        carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+    )
     policy = _Chosen(preset, policy_file, namespace)
     inputs = _Inputs(source, fleet, at, model, 24.0, config, policy, sample=not carbon)
     cards = score_backends(inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights)

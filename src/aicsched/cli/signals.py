@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aicsched.cli.options import Carbon, Column, Kind, Lag, TimeZone, Unit, open_carbon, open_store
+from aicsched.cli.options import (
+    Carbon,
+    Column,
+    Kind,
+    Lag,
+    TimeZone,
+    Unit,
+    open_carbon,
+    open_store,
+    stored_carbon,
+)
 from aicsched.cli.output import AsJson, ConfigFile, console, emit_json, print_table
 
 if TYPE_CHECKING:
@@ -111,8 +121,13 @@ def status(store: Store = None, at: At = None, config: ConfigFile = None, as_jso
     """Show per source and zone the newest slot, its age and state, gaps, revisions and the last error."""
     now_s = _now_s(at)
     with _store(store, config, read_only=True) as held:
-        tries = {(item.source, item.grid_zone): item for item in held.tries()}
-        series = held.series()
+        # How reading went is kept of the last try only: an earlier time knows nothing of it.
+        tries = {
+            (item.source, item.grid_zone): item
+            for item in held.tries()
+            if at is None or item.tried_s <= now_s
+        }
+        series = held.series(at_s=None if at is None else now_s)
         damaged = [str(path) for path in held.damaged]
         path = str(held.path)
     rows = [_status_row(item, tries.get(item.key[:2]), now_s) for item in series]
@@ -150,7 +165,7 @@ def status(store: Store = None, at: At = None, config: ConfigFile = None, as_jso
 # ---------------------------------------------------------------- fetch
 def _window(start: str | None, end: str | None, step_s: int, now_s: int) -> SlotGrid | None:
     from aicsched.errors import InputError
-    from aicsched.slots import SlotGrid, parse_time
+    from aicsched.slots import SlotGrid, format_time, parse_time
 
     if start is None:
         if end is not None:
@@ -159,7 +174,11 @@ def _window(start: str | None, end: str | None, step_s: int, now_s: int) -> Slot
         return None
     first_s = parse_time(start) // step_s * step_s
     last_s = now_s if end is None else parse_time(end)
-    return SlotGrid(first_s, step_s, max(0, (last_s - first_s) // step_s))
+    if last_s - first_s < step_s:
+        till = format_time(last_s)
+        msg = f"from {start} to {till} there is no {'time' if step_s == 1 else 'whole hour'}"
+        raise InputError(msg, hint="let --to (by default now) lie after --from", value=till)
+    return SlotGrid(first_s, step_s, (last_s - first_s) // step_s)
 
 
 def _asked(
@@ -167,10 +186,12 @@ def _asked(
 ) -> tuple[list[tuple[LastKnownGood, str]], list[dict[str, Any]]]:
     """Return what is to be read, and a row for each source that can't name its zones."""
     from aicsched.errors import AicschedError, InputError
+    from aicsched.signals.base import refuse_unknown_zone
     from aicsched.signals.live import LastKnownGood
 
     asked: list[tuple[LastKnownGood, str]] = []
     failed: list[dict[str, Any]] = []
+    everywhere: list[str] = []
     for name, source in sources.items():
         live = LastKnownGood(source, held)
         try:
@@ -182,7 +203,11 @@ def _asked(
             msg = f"{name} knows {len(known)} zones"
             hint = f"say which: --zone, or zones below [signals.{name}] in the settings"
             raise InputError(msg, hint=hint, value=len(known))
+        everywhere += known
         asked += [(live, zone) for zone in (zones or known) if zone in known]
+    for zone in zones:
+        if not failed:  # else it may be of a source that can't say
+            refuse_unknown_zone(zone, everywhere, " and ".join(sources))
     return asked, failed
 
 
@@ -234,9 +259,14 @@ def _fetch_files(
     held: SignalStore, source: CarbonSource, zones: Sequence[str], window: SlotGrid | None, at_s: int
 ) -> list[dict[str, Any]]:
     """Record what files or the sample held at a time, with their own reading times where they have any."""
+    from dataclasses import replace
+
     rows: list[dict[str, Any]] = []
     for zone in zones or source.zones():
         series = source.read(zone).known_at(at_s)
+        if series.source == f"{source.source_id}#{zone}":
+            # The sample, whose zones have one source, as when it is declared; a file is its own.
+            series = replace(series, source=source.source_id)
         if window is not None:
             series = series.window(series.slots.between(window.start_s, window.end_s))
         new = held.record(series, None if series.readings is not None else at_s)
@@ -251,6 +281,17 @@ def _fetch_files(
             }
         )
     return rows
+
+
+def _refuse_future(at_s: int) -> None:
+    from aicsched.errors import InputError
+    from aicsched.signals.staleness import SKEW_LIMIT_S
+    from aicsched.slots import format_time
+
+    now_s = _now_s(None)
+    if at_s > now_s + SKEW_LIMIT_S:
+        msg = f"nothing can have been read at {format_time(at_s)}: it is {format_time(now_s)}"
+        raise InputError(msg, hint="give --at the time at which the files were read", value=at_s)
 
 
 @app.command("fetch")
@@ -281,6 +322,9 @@ def fetch(
 
     settings = load_settings(config).signals
     offline = bool(carbon) or source == ["sample"]
+    if carbon and source:
+        msg = "--carbon reads files, and --source names declared sources"
+        raise InputError(msg, hint="give one of them", value=source)
     if at is not None and not offline:
         msg = "--at is for files and the sample: a live source is read now"
         raise InputError(msg, hint="leave out --at", value=at)
@@ -288,8 +332,11 @@ def fetch(
         if offline:
             from aicsched.signals.carbon.sample import SAMPLE_NOW_S
 
-            opened = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag)
+            opened = open_carbon(
+                carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
+            )
             at_s = SAMPLE_NOW_S if at is None and not carbon else _now_s(at)
+            _refuse_future(at_s)
             rows = _fetch_files(held, opened, zone or (), _window(start, end, HOUR_S, at_s), at_s)
         else:
             if source:
@@ -299,10 +346,6 @@ def fetch(
             window = _window(start, end, HOUR_S, _now_s(None))
             rows = _fetch_live(held, sources, zone or (), window, quiet=as_json)
         path = str(held.path)
-    if not rows:
-        msg = "no source knows any of these zones"
-        hint = "check --zone, and zones below [signals.SOURCE] in the settings"
-        raise InputError(msg, hint=hint, value=zone)
     _tell_fetched(path, rows, as_json=as_json)
     if any(row["error"] for row in rows):
         raise typer.Exit(UNAVAILABLE)
@@ -361,19 +404,20 @@ def replay(
 ) -> None:
     """Show what was known at a time, exactly: a table, JSON, or a file for --carbon."""
     from aicsched.config import load_settings
-    from aicsched.signals.carbon.stored import StoredCarbon
     from aicsched.signals.export import reading_rows, write_readings
 
     at_s = _now_s(at)
-    order = tuple(source or ()) or load_settings(config).signals.order
-    with _store(store, config, read_only=True) as held:
-        stored = StoredCarbon(held, order=order, kind=_kind(kind), known_at_s=at_s)
-        series = {name: stored.read(name) for name in (zone or stored.zones())}
     window = _window(start, end, 1, at_s)
+    settings = load_settings(config).signals
+    with open_store(settings, store, read_only=True) as held:
+        stored = stored_carbon(held, settings, order=tuple(source or ()), kind=_kind(kind), known_at_s=at_s)
+        for name in source or ():
+            stored.refuse_unknown_source(name)
+        series = {name: stored.read_with_provenance(name) for name in (zone or stored.zones())}
     rows = [
         row
-        for item in series.values()
-        for row in reading_rows(item, every=every)
+        for item, provenance in series.values()
+        for row in reading_rows(item, every=every, provenance=provenance)
         if window is None or window.start_s <= row.start_s < window.end_s
     ]
     if out is not None:

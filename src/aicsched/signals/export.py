@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aicsched.domain.carbon import CarbonSeries
+    from aicsched.signals.carbon.merge import Provenance
 
 __all__ = ["ReadingRow", "reading_rows", "write_readings"]
 
@@ -77,7 +78,9 @@ class ReadingRow:
         }
 
 
-def reading_rows(series: CarbonSeries, *, every: bool = False) -> tuple[ReadingRow, ...]:
+def reading_rows(
+    series: CarbonSeries, *, every: bool = False, provenance: Provenance | None = None
+) -> tuple[ReadingRow, ...]:
     """List what is known of a series.
 
     Parameters
@@ -86,6 +89,8 @@ def reading_rows(series: CarbonSeries, *, every: bool = False) -> tuple[ReadingR
         With its readings.
     every : bool
         All readings, or else the newest of each slot.
+    provenance : Provenance, optional
+        Who said which slot, where these are several sources.
 
     Returns
     -------
@@ -112,6 +117,11 @@ def reading_rows(series: CarbonSeries, *, every: bool = False) -> tuple[ReadingR
     if not every and len(order):
         order = order[np.append(np.diff(start_s) != 0, np.True_)]
     slots = series.slots
+
+    def said_by(start_s: int) -> str:
+        told = None if provenance is None else provenance.source_of(slots.index_at(start_s))
+        return told or series.source
+
     return tuple(
         ReadingRow(
             grid_zone=series.grid_zone,
@@ -120,7 +130,7 @@ def reading_rows(series: CarbonSeries, *, every: bool = False) -> tuple[ReadingR
             kind=series.kind,
             quality=Quality(int(held.quality[place])),
             read_s=int(held.read_s[place]),
-            source=series.source,
+            source=said_by(int(held.start_s[place])),
             synthetic=series.synthetic,
         )
         for place in order.tolist()

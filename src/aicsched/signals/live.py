@@ -36,7 +36,7 @@ from aicsched.signals.clock import SystemClock
 from aicsched.signals.health import SignalHealth
 from aicsched.signals.known import joined, laid_on, measured, stale_from
 from aicsched.signals.refusal import Refused, believed
-from aicsched.signals.spans import averaged, fits
+from aicsched.signals.spans import averaged, fits, issued
 from aicsched.signals.staleness import newest_end_s, skew_s
 from aicsched.slots import HOUR_S, SlotGrid
 
@@ -185,7 +185,7 @@ class LastKnownGood:
             native = self._native(zone, window, now_s)
             poll = self._polls[zone] = self._poll(zone, native, now_s)
             series = self._answer(zone, native, poll, now_s)
-            return series if native == window else _issued(averaged(series, window), now_s)
+            return series if native == window else issued(averaged(series, window), now_s)
 
     def _polled(self, zone: str, now_s: int) -> _Poll:
         poll = self._polls.get(zone)
@@ -359,20 +359,7 @@ class LastKnownGood:
         if end_s is not None and window is None:
             self._ends[zone] = (end_s, series.slots.step_s)
             self.health.set("aicsched_signal_age_seconds", max(0, now_s - end_s), self.source_id)
-        return _issued(replace(series, flags=flags), now_s)
-
-
-def _issued(series: CarbonSeries, now_s: int) -> CarbonSeries:
-    """Let what is at hand be known to the slot under way.
-
-    Forecasts are issued at slot starts: it may have been read since that began, or be dated later yet by a
-    clock that was ahead.
-    """
-    begun_s = now_s - (now_s - series.slots.start_s) % series.slots.step_s
-    readings = series.readings
-    if readings is None:
-        return series
-    return replace(series, readings=replace(readings, read_s=np.minimum(readings.read_s, begun_s)))
+        return issued(replace(series, flags=flags), now_s)
 
 
 def _until(held: CarbonSeries, now_s: int, history_s: int) -> CarbonSeries:

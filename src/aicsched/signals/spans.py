@@ -26,6 +26,7 @@ __all__ = [
     "averaged",
     "confirmed_end_s",
     "fits",
+    "issued",
     "joint_lag_s",
     "joint_readings",
     "joint_window",
@@ -182,7 +183,32 @@ def joint_window(grids: Sequence[SlotGrid]) -> SlotGrid:
     return SlotGrid(longest.start_s + first * step_s, step_s, max(0, last - first))
 
 
-def on_grid(series: CarbonSeries, window: SlotGrid) -> CarbonSeries | None:
+def issued(series: CarbonSeries, now_s: int) -> CarbonSeries:
+    """Let what is at hand be known to the slot under way.
+
+    Forecasts are issued at slot starts: it may have been read since that began, or be dated later yet by a
+    clock that was ahead.
+
+    Parameters
+    ----------
+    series : CarbonSeries
+        With its readings, if it has any.
+    now_s : int
+        Seconds since the epoch.
+
+    Returns
+    -------
+    CarbonSeries
+        No reading is later than the start of the slot under way.
+    """
+    begun_s = now_s - (now_s - series.slots.start_s) % series.slots.step_s
+    readings = series.readings
+    if readings is None:
+        return series
+    return replace(series, readings=replace(readings, read_s=np.minimum(readings.read_s, begun_s)))
+
+
+def on_grid(series: CarbonSeries, window: SlotGrid, now_s: int) -> CarbonSeries | None:
     """Average an answer over the slots of a window where these are longer.
 
     Parameters
@@ -191,6 +217,8 @@ def on_grid(series: CarbonSeries, window: SlotGrid) -> CarbonSeries | None:
         As it was answered.
     window : SlotGrid
         On which it is to be laid.
+    now_s : int
+        Seconds since the epoch.
 
     Returns
     -------
@@ -203,7 +231,7 @@ def on_grid(series: CarbonSeries, window: SlotGrid) -> CarbonSeries | None:
     if grid.step_s == window.step_s:
         return series
     with contextlib.suppress(SignalGap):
-        return averaged(series, window)
+        return issued(averaged(series, window), now_s)
     return None
 
 
@@ -256,9 +284,7 @@ def widened(series: CarbonSeries, window: SlotGrid) -> CarbonSeries:
     return replace(series, slots=window, values_g_per_kwh=values, quality=quality)
 
 
-def joint_readings(
-    parts: dict[int, CarbonSeries], used: dict[int, NDArray[np.bool_]], begun_s: int
-) -> Readings | None:
+def joint_readings(parts: dict[int, CarbonSeries], used: dict[int, NDArray[np.bool_]]) -> Readings | None:
     """Join the readings of what was chosen; a value without one is known since its slot's end and lag.
 
     Parameters
@@ -267,8 +293,6 @@ def joint_readings(
         What has a part in a whole, on one grid.
     used : dict of int to ndarray of bool
         By the same key, in which slots.
-    begun_s : int
-        What is at hand is known since then at the latest, seconds since the epoch.
 
     Returns
     -------
@@ -296,7 +320,7 @@ def joint_readings(
     order = np.argsort(read_s, kind="stable")
     return Readings(
         start_s=start_s[order],
-        read_s=np.minimum(read_s[order], begun_s),
+        read_s=read_s[order],
         values_g_per_kwh=values[order],
         quality=quality[order],
     )

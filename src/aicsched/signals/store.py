@@ -390,8 +390,13 @@ class SignalStore:
             rows = database.execute("SELECT source, grid_zone, kind, step_s FROM series").fetchall()
         return tuple(sorted(SeriesKey(row[0], row[1], IntensityKind(row[2]), row[3]) for row in rows))
 
-    def series(self) -> tuple[StoredSeries, ...]:
+    def series(self, *, at_s: int | None = None) -> tuple[StoredSeries, ...]:
         """Tell what the store holds.
+
+        Parameters
+        ----------
+        at_s : int, optional
+            Or held at a time, by what had been read then, seconds since the epoch.
 
         Returns
         -------
@@ -399,7 +404,7 @@ class SignalStore:
             In the order of `series_keys`.
         """
         with self._transaction(write=False) as database:
-            return stored_series(database, self.path)
+            return stored_series(database, self.path, at_s)
 
     def tries(self) -> tuple[Tries, ...]:
         """Tell how reading from each source went.

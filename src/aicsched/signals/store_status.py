@@ -19,9 +19,13 @@ _ERROR_CHARS: Final = 500
 _EVERY: Final = "SELECT * FROM series ORDER BY source, grid_zone, kind, step_s"
 _SPAN: Final = (
     "SELECT min(start_s), max(start_s), count(DISTINCT start_s) FROM readings "
-    "WHERE series_id = ? AND quality <> ?"
+    "WHERE series_id = :series AND quality <> :forecast AND read_s <= :at"
 )
-_REVISED: Final = "SELECT count(*) - count(DISTINCT start_s), max(seen_s) FROM readings WHERE series_id = ?"
+_REVISED: Final = (
+    "SELECT count(*) - count(DISTINCT start_s), max(min(seen_s, :at)) FROM readings "
+    "WHERE series_id = :series AND read_s <= :at"
+)
+_ANY_TIME: Final = 2**62
 _FAILED: Final = """INSERT INTO tries VALUES (?, ?, ?, NULL, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET
     tried_s = excluded.tried_s, failures = failures + 1, error = excluded.error,
     error_s = excluded.error_s, skew_s = coalesce(excluded.skew_s, skew_s)"""
@@ -102,7 +106,9 @@ class Tries:
     refusals: dict[str, int]
 
 
-def stored_series(database: sqlite3.Connection, path: Path) -> tuple[StoredSeries, ...]:
+def stored_series(
+    database: sqlite3.Connection, path: Path, at_s: int | None = None
+) -> tuple[StoredSeries, ...]:
     """Tell what a store holds.
 
     Parameters
@@ -111,18 +117,27 @@ def stored_series(database: sqlite3.Connection, path: Path) -> tuple[StoredSerie
         Open, in a transaction.
     path : Path
         The store, for messages.
+    at_s : int, optional
+        Only what had been read by then, seconds since the epoch.
 
     Returns
     -------
     tuple of StoredSeries
-        Sorted by source, zone, kind and step.
+        Sorted by source, zone, kind and step; without those that were not yet read at `at_s`.
     """
     made: list[StoredSeries] = []
     for row in database.execute(_EVERY).fetchall():
         check_series(path, row)
         key = SeriesKey(row[1], row[2], IntensityKind(row[3]), row[4])
-        first_s, last_s, slots = database.execute(_SPAN, (row[0], int(Quality.FORECAST))).fetchone()
-        revisions, read_s = database.execute(_REVISED, (row[0],)).fetchone()
+        asked = {
+            "series": row[0],
+            "forecast": int(Quality.FORECAST),
+            "at": _ANY_TIME if at_s is None else at_s,
+        }
+        first_s, last_s, slots = database.execute(_SPAN, asked).fetchone()
+        revisions, read_s = database.execute(_REVISED, asked).fetchone()
+        if at_s is not None and read_s is None:
+            continue
         end_s = 0 if last_s is None else last_s + key.step_s
         span = 0 if first_s is None else (end_s - first_s) // key.step_s
         made.append(

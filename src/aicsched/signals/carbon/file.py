@@ -126,6 +126,8 @@ class FileCarbon:
         such times are refused.
     availability_lag_s : int
         How long after a slot's end its value comes to be known [s].
+    name : str
+        Who says so: files of different origin that are merged or stored need a name each.
 
     Raises
     ------
@@ -160,7 +162,9 @@ class FileCarbon:
         unit: str | None = None,
         time_zone: str | None = None,
         availability_lag_s: int = 0,
+        name: str = "file",
     ) -> None:
+        self._name = name
         self._column = column
         self._kind = kind
         self._unit = unit
@@ -178,7 +182,7 @@ class FileCarbon:
     @property
     def source_id(self) -> str:
         """Who says so."""
-        return f"files:{len(self._series)} zones"
+        return self._name if self._column is None else f"{self._name}:{self._column}"
 
     def zones(self) -> tuple[str, ...]:
         """List the zones in the files.

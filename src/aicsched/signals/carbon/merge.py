@@ -269,7 +269,7 @@ class MergedCarbon:
             if source_id in failures:
                 continue
             if index in whole:
-                series = on_grid(whole[index], window)
+                series = on_grid(whole[index], window, int(self._clock.now_s()))
             else:
                 series = self._answer(index, zone, part, failures)
             if series is None:
@@ -355,13 +355,8 @@ class MergedCarbon:
             synthetic=any(series.synthetic for series in parts.values()),
             flags=tuple(dict.fromkeys(flags)),
             availability_lag_s=joint_lag_s(parts, used),
-            readings=joint_readings(parts, used, self._begun_s(window)),
+            readings=joint_readings(parts, used),
         )
-
-    def _begun_s(self, window: SlotGrid) -> int:
-        """Return the start of the slot under way: what is at hand is known to forecasts issued with it."""
-        now_s = int(self._clock.now_s())
-        return now_s - (now_s - window.start_s) % window.step_s
 
     def _one_kind(self) -> IntensityKind | None:
         kinds = {
