@@ -234,7 +234,7 @@ def test_zones_with_names_of_ours_are_asked_for_by_their_codes(
 
 def test_own_factors_show_in_the_id(server: Upstream) -> None:
     source = _source(server, factors_g_per_kwh={"coal": 1000.0})
-    assert source.source_id == "eia-930:lifecycle:own-factors"
+    assert source.source_id == "eia-930:lifecycle:coal=1000"
     window = SlotGrid(END_S - HOUR_S, HOUR_S, 1)
     assert (
         source.read("CISO", window).values_g_per_kwh[0]

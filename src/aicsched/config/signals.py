@@ -7,20 +7,46 @@ nothing shows it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from aicsched.config.tables import as_table, checked, refuse_unknown
 from aicsched.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
-__all__ = ["SIGNAL_ENVIRONMENT", "SOURCES", "SignalSettings", "SourceSettings", "read_signals"]
+__all__ = [
+    "SIGNAL_ENVIRONMENT",
+    "SOURCES",
+    "PluginSettings",
+    "SignalSettings",
+    "SourceSettings",
+    "read_signals",
+]
 
 _FILE: Final = "_file"
+_PLUGINS: Final = "plugins"
+_SECRET_KEY: Final = re.compile(r"(?i)(^|[_-])(token|password|passwd|secret|key|credentials?)$")
+
+
+def _plain_address(value: str) -> str:
+    """Refuse an address that may carry a secret: settings are shown, and addresses logged."""
+    try:
+        parts = urlsplit(value)
+        carries = "@" in parts.netloc or bool(parts.query or parts.fragment)
+    except ValueError:
+        msg = "it is no address; write for example https://api.example.org"
+        raise ValueError(msg) from None
+    if carries or "?" in value:
+        msg = "an address is shown and logged: give no user, password or query in it, and a token by its file"
+        raise ValueError(msg)
+    return value
 
 
 class SourceSettings(BaseModel):
@@ -44,6 +70,11 @@ class SourceSettings(BaseModel):
     @classmethod
     def _named_alike(cls, value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
         return {str(zone): str(zone) for zone in value} if isinstance(value, list | tuple) else value
+
+    @field_validator("url")
+    @classmethod
+    def _without_secrets(cls, value: str | None) -> str | None:
+        return None if value is None else _plain_address(value)
 
     def secret(self, name: str) -> str | None:
         """Return a token or password: from the environment, or from its file.
@@ -95,6 +126,7 @@ class _WattTime(SourceSettings):
 class _Eia(SourceSettings):
     secrets: ClassVar[tuple[str, ...]] = ("key",)
     scope: str = "lifecycle"
+    factors_g_per_kwh: dict[str, float] = Field(default_factory=dict)
     key: SecretStr | None = None
     key_file: Path | None = None
 
@@ -102,6 +134,7 @@ class _Eia(SourceSettings):
 class _Entsoe(SourceSettings):
     secrets: ClassVar[tuple[str, ...]] = ("token",)
     scope: str = "lifecycle"
+    factors_g_per_kwh: dict[str, float] = Field(default_factory=dict)
     token: SecretStr | None = None
     token_file: Path | None = None
 
@@ -122,6 +155,41 @@ class _Files(SourceSettings):
 
 class _Sample(SourceSettings):
     kind: str = "average"
+
+
+class PluginSettings(SourceSettings):
+    """What a plug-in of carbon sources is told: its own keywords, beside our names for its zones.
+
+    Parameters
+    ----------
+    zones : dict of str to str
+        As for any source.
+    url : str, optional
+        Of its API, where it takes one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+
+    @model_validator(mode="after")
+    def _nothing_secret(self) -> Self:
+        for key, value in (self.model_extra or {}).items():
+            if _SECRET_KEY.search(key):
+                msg = f"'{key}' looks like a secret, and settings are shown: give the plug-in {key}{_FILE}"
+                raise ValueError(msg)
+            if isinstance(value, str) and "://" in value:
+                _plain_address(value)
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """Return the plug-in's own keywords.
+
+        Returns
+        -------
+        dict
+            What was set, without the names of zones.
+        """
+        given = dict(self.model_extra or {})
+        return given if self.url is None else given | {"url": self.url}
 
 
 SOURCES: Final[dict[str, type[SourceSettings]]] = {
@@ -156,7 +224,7 @@ class SignalSettings(BaseModel):
     store : Path
         The file of the last known good values.
     order : tuple of str
-        Sources by precedence, the best first.
+        Sources by precedence, the best first; plug-ins by the name of their table below `plugins`.
     retention_days : int
         Older slots are dropped from the store.
     mixed_scopes : bool
@@ -188,11 +256,12 @@ class SignalSettings(BaseModel):
             "signals.mixed_scopes": self.mixed_scopes,
         }
         for name, source in self.sources.items():
+            place = f"{_PLUGINS}.{name}" if isinstance(source, PluginSettings) else name
             for key in source.model_fields_set:
                 value = getattr(source, key)
                 plain = str(value) if isinstance(value, Path) else value
                 shown = "***" if isinstance(value, SecretStr) else plain
-                made[f"signals.{name}.{key}"] = list(shown) if isinstance(shown, tuple) else shown
+                made[f"signals.{place}.{key}"] = list(shown) if isinstance(shown, tuple) else shown
         return made
 
 
@@ -224,9 +293,9 @@ def read_signals(table: Any, environment: Mapping[str, str]) -> SignalSettings: 
     ('***', {'CISO': 'CISO'})
     """
     table = as_table("signals", table)
-    own = {name: value for name, value in table.items() if name not in SOURCES}
+    own = {name: value for name, value in table.items() if name not in SOURCES and name != _PLUGINS}
     known = [name for name in SignalSettings.model_fields if name != "sources"]
-    refuse_unknown("signals", own, [*known, *SOURCES], known)
+    refuse_unknown("signals", own, [*known, *SOURCES, _PLUGINS], known)
     tables = {name: _source_table(name, table[name]) for name in SOURCES if name in table}
     for variable, value in environment.items():
         source, key = SIGNAL_ENVIRONMENT[variable]
@@ -239,12 +308,28 @@ def read_signals(table: Any, environment: Mapping[str, str]) -> SignalSettings: 
         held.pop(base + _FILE, None)  # the environment wins
         held[key] = value
     sources = {name: checked(SOURCES[name], f"signals.{name}", held) for name, held in tables.items()}
+    sources |= _plugins(table.get(_PLUGINS, {}))
     settings = checked(SignalSettings, "signals", own | {"sources": sources})
     for name in settings.order:
-        if name not in SOURCES:
+        if name not in SOURCES and name not in sources:
             msg = f"signals.order names the unknown source '{name}'"
-            raise ConfigError(msg, hint=did_you_mean(name, SOURCES, count=1), value=name)
+            near = did_you_mean(name, [*SOURCES, *sources], count=1)
+            hint = f"{near}; a plug-in needs [signals.{_PLUGINS}.{name}]"
+            raise ConfigError(msg, hint=hint, value=name)
     return settings
+
+
+def _plugins(given: Any) -> dict[str, PluginSettings]:  # noqa: ANN401 - from TOML
+    made: dict[str, PluginSettings] = {}
+    for name, table in as_table(f"signals.{_PLUGINS}", given).items():
+        where = f"signals.{_PLUGINS}.{name}"
+        if name in SOURCES:
+            msg = f"'{where}' is named like a source of ours"
+            raise ConfigError(
+                msg, hint=f"write [signals.{name}], or give the plug-in another name", value=name
+            )
+        made[name] = checked(PluginSettings, where, as_table(where, table))
+    return made
 
 
 def _source_table(name: str, given: Any) -> dict[str, Any]:  # noqa: ANN401 - from TOML

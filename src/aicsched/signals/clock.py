@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["SKEW_LIMIT_S", "Clock", "SystemClock"]
+
+# Clocks that differ by more put values into wrong slots; see docs/signals.md.
+SKEW_LIMIT_S: Final = 120
 
 
 class Clock(Protocol):

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from aicsched.domain.carbon import IntensityKind
-from aicsched.errors import ConfigError, did_you_mean
+from aicsched.errors import AicschedError, ConfigError, did_you_mean
+from aicsched.plugins import load_plugin
 from aicsched.signals.base import refuse_unknown_zone
 from aicsched.signals.secrets import Secret
 from aicsched.slots import HOUR_S
@@ -120,14 +121,19 @@ def open_source(name: str, settings: SourceSettings | None, *, clock: Clock | No
     ------
     ConfigError
         Its token is missing or its settings can't be used.
+    PluginError
+        A plug-in of this name isn't installed, or can't be loaded.
 
     Examples
     --------
     >>> open_source("sample", None).source_id
     'sample:v1:20260301'
     """
-    from aicsched.config.signals import SOURCES  # noqa: PLC0415 - pydantic takes time to import
+    from aicsched.config.signals import SOURCES, PluginSettings  # noqa: PLC0415 - pydantic takes time to import
 
+    if isinstance(settings, PluginSettings):
+        source = _plugged(name, settings.options())
+        return NamedZones(source, settings.zones) if settings.zones else source
     if name not in SOURCES:
         msg = f"there is no signal source '{name}'"
         raise ConfigError(msg, hint=did_you_mean(name, SOURCES, count=1), value=name)
@@ -145,6 +151,19 @@ def open_source(name: str, settings: SourceSettings | None, *, clock: Clock | No
     place = {} if held.url is None else {"url": held.url}
     source = _opened(name, given, masked, place, clock)
     return NamedZones(source, held.zones) if held.zones else source
+
+
+def _plugged(name: str, options: dict[str, Any]) -> CarbonSource:
+    made = load_plugin("aicsched.carbon_sources", name)
+    try:
+        return made(**options)
+    except AicschedError:
+        raise
+    except Exception as error:
+        told = ", ".join(options) or "nothing"
+        msg = f"the plug-in '{name}' can't be made with {told} ({type(error).__name__})"
+        hint = f"see which keywords it takes, and write them below [signals.plugins.{name}]"
+        raise ConfigError(msg, hint=hint, value=name) from error
 
 
 def _opened(

@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from aicsched.domain.carbon import EmissionScope
     from aicsched.slots import SlotGrid
 
-__all__ = ["STORAGE", "Generation", "GenerationRows", "factors_of", "join_rows", "lay_generation"]
+__all__ = [
+    "STORAGE",
+    "Generation",
+    "GenerationRows",
+    "factors_of",
+    "join_rows",
+    "lay_generation",
+    "own_mark",
+]
 
 STORAGE: Final = "storage"
 _KNOWN_SHARE: Final = 0.5
@@ -324,6 +332,27 @@ def factors_of(scope: EmissionScope | str, own: Mapping[str, float] | None) -> M
             raise ConfigError(msg, hint="use 0 or more", value=value)
         factors[fuel] = float(value)
     return factors
+
+
+def own_mark(own: Mapping[str, float] | None) -> str:
+    """Return what a source's id says of a user's own factors: intensities by others are another series.
+
+    Parameters
+    ----------
+    own : mapping of str to float, optional
+        By fuel [g/kWh].
+
+    Returns
+    -------
+    str
+        Empty where there are none.
+
+    Examples
+    --------
+    >>> own_mark({"other": 293.0}), own_mark({})
+    (':other=293', '')
+    """
+    return "".join(f":{fuel}={value:g}" for fuel, value in sorted((own or {}).items()))
 
 
 def lay_generation(

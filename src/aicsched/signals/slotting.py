@@ -17,6 +17,7 @@ from aicsched.domain.carbon import CarbonSeries, IntensityKind, Quality
 from aicsched.domain.quarantine import impossible, refuse_wrong_units
 from aicsched.domain.readings import Readings
 from aicsched.errors import SignalGap, SignalInvalid, SlotError
+from aicsched.signals.clock import SKEW_LIMIT_S
 from aicsched.slots import SlotGrid, format_time
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["Points", "chunks", "grid_of", "in_full", "joined", "slotted", "whole
 
 # A slot counts as known where at least this share of it is, as in files.
 _KNOWN_SHARE: Final = 0.5
-# So far ahead a value may seem to be actual because two clocks differ.
-_AHEAD_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -348,12 +347,12 @@ def _refuse_misfit(points: Points, window: SlotGrid, where: str) -> None:
 
 
 def _checked(points: Points, where: str, now_s: float) -> Points:
-    """Take out what can't be true; downgrade what can't be final yet."""
+    """Take out what can't be true; downgrade what can't be final yet, as far as clocks may differ."""
     values, quality = points.values_g_per_kwh, points.quality
     refuse_wrong_units(points.start_s, values, where)
     said_known = (quality == Quality.ACTUAL) | (quality == Quality.ESTIMATED)
-    ahead = (points.start_s > now_s + _AHEAD_S) & said_known
-    unfinished = (points.start_s + points.lasts_s > now_s + _AHEAD_S) & said_known
+    ahead = (points.start_s > now_s + SKEW_LIMIT_S) & said_known
+    unfinished = (points.start_s + points.lasts_s > now_s + SKEW_LIMIT_S) & said_known
     bad = impossible(values) | (ahead & (quality == Quality.ACTUAL))
     quality = np.where(unfinished, Quality.ESTIMATED, quality)
     # An estimate of what hasn't begun is a forecast by another name.

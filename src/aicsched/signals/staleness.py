@@ -16,6 +16,7 @@ import numpy as np
 
 from aicsched.domain.carbon import Quality
 from aicsched.domain.flags import Flag
+from aicsched.signals.clock import SKEW_LIMIT_S
 from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = [
 
 FRESH_SLOTS: Final = 2
 STALE_LIMIT_S: Final = 6 * HOUR_S
-SKEW_LIMIT_S: Final = 120
 
 
 class Staleness(StrEnum):

@@ -23,6 +23,7 @@ from aicsched.signals.store_file import (
     check_rows,
     check_series,
     damaged_files,
+    inode_of,
     open_file,
     put_aside,
     verify_all,
@@ -148,7 +149,7 @@ class SignalStore:
                 raise
             put_aside(self.path, busy_s=self._busy_s, why=error.message)
             self._database = open_file(self.path, read_only=False, busy_s=self._busy_s)
-        self._inode = _inode(self.path)
+        self._inode = inode_of(self.path)
 
     def set_aside(self) -> Path | None:
         """Check every row, and where one is damaged rename the file and begin a new one.
@@ -193,7 +194,7 @@ class SignalStore:
             if self._database is None:
                 msg = f"the signal store {self.path} is closed"
                 raise StoreError(msg, hint="open it again")
-            if self._inode != _inode(self.path):
+            if self._inode != inode_of(self.path):
                 # Another process has set it aside, or it was restored: what we hold is no longer the store.
                 self._database.close()
                 self._open()
@@ -492,11 +493,3 @@ class SignalStore:
                 pass  # follow a file that was replaced
             assert self._database is not None  # noqa: S101 - told to the type checker
             return verify_all(self._database, self.path)
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator
 
-__all__ = ["check_rows", "check_series", "damaged_files", "open_file", "put_aside", "verify_all"]
+__all__ = [
+    "check_rows",
+    "check_series",
+    "damaged_files",
+    "inode_of",
+    "open_file",
+    "put_aside",
+    "verify_all",
+]
 
 _log = get_logger("signals.store")
 _MAGIC: Final = b"SQLite format 3\x00"
@@ -258,3 +266,23 @@ def damaged_files(path: Path) -> tuple[Path, ...]:
     """
     found = path.parent.glob(f"{path.name}{_DAMAGED}*") if path.parent.is_dir() else ()
     return tuple(sorted(item for item in found if not item.name.endswith(_HELPERS)))
+
+
+def inode_of(path: Path) -> tuple[int, int]:
+    """Tell one file from another of the same name.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    tuple of int
+        Device and number; zeros where there is none.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)

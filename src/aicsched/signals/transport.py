@@ -25,7 +25,7 @@ from aicsched.domain.flags import Flag
 from aicsched.errors import ConfigError, SignalInvalid, SourceUnavailable
 from aicsched.observe import get_logger
 from aicsched.signals.circuit import Circuit
-from aicsched.signals.clock import SystemClock
+from aicsched.signals.clock import SKEW_LIMIT_S, SystemClock
 from aicsched.signals.secrets import MASK, Secret, masked
 from aicsched.signals.wire import Call, Fault, Reply, Tls, exchange
 
@@ -38,8 +38,6 @@ __all__ = ["JSON", "XML", "Answer", "Limits", "Secret", "Tls", "Transport", "Ups
 
 JSON: Final = "application/json"
 XML: Final = "application/xml"
-# Clocks that differ by more put values into wrong slots; see docs/signals.md.
-SKEW_LIMIT_S: Final = 120.0
 _SAID_CHARS: Final = 160
 _FIRST_WAIT_S: Final = 0.25
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -18,22 +18,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from aicsched.domain.carbon import EmissionScope, IntensityKind
-from aicsched.errors import SignalInvalid, SlotError
-from aicsched.signals.base import refuse_unknown_zone
-from aicsched.signals.clock import SystemClock
+from aicsched.domain.carbon import EmissionScope
+from aicsched.errors import SignalInvalid
 from aicsched.signals.decoding import decode_json
-from aicsched.signals.generation import STORAGE, GenerationRows, factors_of, join_rows, lay_generation
+from aicsched.signals.generation import STORAGE, GenerationRows, join_rows
+from aicsched.signals.mix import MixCarbon
 from aicsched.signals.transport import Secret, Transport
-from aicsched.slots import HOUR_S, SlotGrid
+from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aicsched.domain.carbon import CarbonSeries
-    from aicsched.domain.source_mix import SourceMix
     from aicsched.signals.clock import Clock
-    from aicsched.signals.generation import Generation
+    from aicsched.slots import SlotGrid
 
 __all__ = ["EIA_URL", "EIA_ZONES", "EiaCarbon", "decode_eia"]
 
@@ -78,7 +75,6 @@ _PAGE_ROWS: Final = 5000
 _MOST_ROWS: Final = 300_000
 # Rows before the window tell which fuels there are: a fuel that reports late must not go unnoticed.
 _CONTEXT_S: Final = 48 * HOUR_S
-_HISTORY_S: Final = 72 * HOUR_S
 _CHANGED: Final = "try again later; if it stays so, its API has changed"
 
 
@@ -99,7 +95,7 @@ class _Document(msgspec.Struct):
     response: _Page
 
 
-class EiaCarbon:
+class EiaCarbon(MixCarbon):
     """Average intensity from EIA-930.
 
     Parameters
@@ -129,7 +125,14 @@ class EiaCarbon:
     ('eia-930:direct', True)
     """
 
-    kind: Final = IntensityKind.AVERAGE
+    _name = "eia-930"
+    # Balancing authorities by EIA's codes (``CISO``), its regions as ``US-TEX``, and codes of two letters,
+    # which are countries elsewhere, by the id of the zone (``US-CAR-SC``).
+    _known = EIA_ZONES
+    _fuels = _FUELS
+    _least_s = HOUR_S
+    _context_s = _CONTEXT_S
+    _in_words = "hours"
 
     def __init__(
         self,
@@ -141,105 +144,10 @@ class EiaCarbon:
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__(scope=scope, factors_g_per_kwh=factors_g_per_kwh, clock=clock)
         self._key = api_key if isinstance(api_key, Secret) else Secret(api_key)
-        self._factors = factors_of(scope, factors_g_per_kwh)
-        self.scope = EmissionScope(scope)
-        self._own = ":own-factors" if factors_g_per_kwh else ""
         self._url = url.rstrip("/")
-        self._clock = clock or SystemClock()
         self._transport = transport or Transport("eia-930", clock=self._clock)
-
-    @property
-    def source_id(self) -> str:
-        """Who says so, and by which factors."""
-        return f"eia-930:{self.scope}{self._own}"
-
-    def zones(self) -> tuple[str, ...]:
-        """List the zones.
-
-        Returns
-        -------
-        tuple of str
-            Balancing authorities by EIA's codes (``CISO``), its regions as ``US-TEX``, and codes of two
-            letters, which are countries elsewhere, by the id of the zone (``US-CAR-SC``).
-        """
-        return EIA_ZONES
-
-    def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
-        """Return a zone's intensity.
-
-        Parameters
-        ----------
-        zone : str
-            One of `zones`.
-        window : SlotGrid, optional
-            Of whole hours; by default the last 72 hours. What isn't reported yet is NaN.
-
-        Returns
-        -------
-        CarbonSeries
-            Actual, or estimated where a small fuel is missing.
-
-        Raises
-        ------
-        UnknownZone
-            There is no such zone.
-        SlotError
-            The window's slots are no whole hours.
-        SourceUnavailable
-            EIA can't be reached.
-        SignalInvalid
-            What came is not what is documented.
-        ConfigError
-            The key is refused.
-        """
-        part, generation, now_s, flags = self._read(zone, window)
-        return generation.intensity(
-            part,
-            factors_g_per_kwh=self._factors,
-            zone=zone,
-            source=f"{self.source_id}#{zone}",
-            now_s=now_s,
-            flags=flags,
-        )
-
-    def read_mix(self, zone: str, window: SlotGrid | None = None) -> SourceMix:
-        """Return a zone's generation by fuel.
-
-        Parameters
-        ----------
-        zone : str
-            One of `zones`.
-        window : SlotGrid, optional
-            Of whole hours; by default the last 72 hours.
-
-        Returns
-        -------
-        SourceMix
-            As forecasts take it, storage left out.
-
-        Raises
-        ------
-        UnknownZone, SlotError, SourceUnavailable, SignalInvalid, ConfigError
-            As `read`.
-        """
-        part, generation, _, _ = self._read(zone, window)
-        return generation.window(part).mix(f"{self.source_id}#{zone}")
-
-    def _read(
-        self, zone: str, window: SlotGrid | None
-    ) -> tuple[SlotGrid, Generation, float, tuple[str, ...]]:
-        refuse_unknown_zone(zone, self.zones(), self.source_id)
-        end_s = int(self._clock.now_s()) // HOUR_S * HOUR_S
-        part = SlotGrid(end_s - _HISTORY_S, HOUR_S, _HISTORY_S // HOUR_S) if window is None else window
-        if part.step_s % HOUR_S or part.start_s % HOUR_S:
-            msg = f"{self.source_id}: slots of {part.step_s} s from {part.start_s} are no whole hours"
-            raise SlotError(msg, hint="EIA reports by the hour: ask for whole hours", value=part)
-        before = -(-_CONTEXT_S // part.step_s)
-        whole = SlotGrid(part.start_s - before * part.step_s, part.step_s, before + len(part))
-        rows, flags = self._fetch(zone, whole) if len(part) else (join_rows([]), ())
-        generation = lay_generation(rows, whole, fuel_of=_FUELS, where=f"{self.source_id} {zone}")
-        return part, generation, self._clock.now_s(), flags
 
     def _fetch(self, zone: str, grid: SlotGrid) -> tuple[GenerationRows, tuple[str, ...]]:
         """Ask page by page, until all rows that were promised are there."""

@@ -23,22 +23,19 @@ from xml.parsers import expat
 
 import numpy as np
 
-from aicsched.domain.carbon import EmissionScope, IntensityKind
+from aicsched.domain.carbon import EmissionScope
 from aicsched.errors import ConfigError, SignalInvalid, SlotError
-from aicsched.signals.base import refuse_unknown_zone
-from aicsched.signals.clock import SystemClock
-from aicsched.signals.generation import STORAGE, GenerationRows, factors_of, join_rows, lay_generation
+from aicsched.signals.generation import STORAGE, GenerationRows, join_rows
+from aicsched.signals.mix import MixCarbon
 from aicsched.signals.slotting import chunks
 from aicsched.signals.transport import XML, Secret, Transport
-from aicsched.slots import HOUR_S, SlotGrid, format_time, parse_time
+from aicsched.slots import HOUR_S, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aicsched.domain.carbon import CarbonSeries
-    from aicsched.domain.source_mix import SourceMix
     from aicsched.signals.clock import Clock
-    from aicsched.signals.generation import Generation
+    from aicsched.slots import SlotGrid
 
 __all__ = ["ENTSOE_URL", "ENTSOE_ZONES", "EntsoeCarbon", "decode_entsoe"]
 
@@ -79,7 +76,6 @@ _CURVES: Final = frozenset({"A01", "A03"})
 # A quarter-hourly zone with twenty types has some 60,000 points in it.
 _MOST_S: Final = 30 * 86_400
 _CONTEXT_S: Final = 24 * HOUR_S
-_HISTORY_S: Final = 72 * HOUR_S
 _CHANGED: Final = "try again later; if it stays so, its API has changed"
 _SERIES: Final = re.compile(r"<TimeSeries>(.*?)</TimeSeries>", re.DOTALL)
 _PERIOD: Final = re.compile(r"<Period>(.*?)</Period>", re.DOTALL)
@@ -95,7 +91,7 @@ class _Series(NamedTuple):
     periods: list[str]
 
 
-class EntsoeCarbon:
+class EntsoeCarbon(MixCarbon):
     """Average intensity from ENTSO-E's Transparency Platform.
 
     Parameters
@@ -119,7 +115,12 @@ class EntsoeCarbon:
         The extra ``grid`` is not installed, the token is empty, or there is no such scope or fuel.
     """
 
-    kind: Final = IntensityKind.AVERAGE
+    _name = "entsoe"
+    _known = ENTSOE_ZONES
+    _fuels = _FUELS
+    _least_s = 900
+    _context_s = _CONTEXT_S
+    _in_words = "quarter-hours"
 
     def __init__(
         self,
@@ -132,117 +133,20 @@ class EntsoeCarbon:
         clock: Clock | None = None,
     ) -> None:
         _require_extra()
+        super().__init__(scope=scope, factors_g_per_kwh=factors_g_per_kwh, clock=clock)
         self._token = token if isinstance(token, Secret) else Secret(token)
-        self._factors = factors_of(scope, factors_g_per_kwh)
-        self.scope = EmissionScope(scope)
-        self._own = ":own-factors" if factors_g_per_kwh else ""
         self._url = url
-        self._clock = clock or SystemClock()
         self._transport = transport or Transport("entsoe", clock=self._clock)
 
-    @property
-    def source_id(self) -> str:
-        """Who says so, and by which factors."""
-        return f"entsoe:{self.scope}{self._own}"
-
-    def zones(self) -> tuple[str, ...]:
-        """List the zones.
-
-        Returns
-        -------
-        tuple of str
-            Bidding zones, for example ``DE_LU`` and ``SE_3``.
-        """
-        return ENTSOE_ZONES
-
-    def read(self, zone: str, window: SlotGrid | None = None) -> CarbonSeries:
-        """Return a zone's intensity.
-
-        Parameters
-        ----------
-        zone : str
-            One of `zones`.
-        window : SlotGrid, optional
-            Of the zone's own step or whole multiples of it; by default the last 72 hours, hourly.
-
-        Returns
-        -------
-        CarbonSeries
-            Actual, or estimated where a small type is missing or an hour is known in part.
-
-        Raises
-        ------
-        UnknownZone
-            There is no such zone.
-        SlotError
-            The slots are shorter than what the zone reports.
-        SignalGap
-            Nothing was reported in the window, or a large type is missing throughout.
-        SourceUnavailable
-            The platform can't be reached.
-        SignalInvalid
-            What came is not what is documented.
-        ConfigError
-            The token is refused.
-        """
-        part, generation, now_s, flags = self._read(zone, window)
-        return generation.intensity(
-            part,
-            factors_g_per_kwh=self._factors,
-            zone=zone,
-            source=f"{self.source_id}#{zone}",
-            now_s=now_s,
-            flags=flags,
-        )
-
-    def read_mix(self, zone: str, window: SlotGrid | None = None) -> SourceMix:
-        """Return a zone's generation by fuel.
-
-        Parameters
-        ----------
-        zone : str
-            One of `zones`.
-        window : SlotGrid, optional
-            As for `read`.
-
-        Returns
-        -------
-        SourceMix
-            As forecasts take it, storage left out.
-
-        Raises
-        ------
-        UnknownZone, SlotError, SourceUnavailable, SignalInvalid, ConfigError
-            As `read`.
-        """
-        part, generation, _, _ = self._read(zone, window)
-        return generation.window(part).mix(f"{self.source_id}#{zone}")
-
-    def _read(
-        self, zone: str, window: SlotGrid | None
-    ) -> tuple[SlotGrid, Generation, float, tuple[str, ...]]:
-        refuse_unknown_zone(zone, self.zones(), self.source_id)
-        end_s = int(self._clock.now_s()) // HOUR_S * HOUR_S
-        part = SlotGrid(end_s - _HISTORY_S, HOUR_S, _HISTORY_S // HOUR_S) if window is None else window
-        if part.step_s % 900 or part.start_s % 900:
-            begin = format_time(part.start_s)
-            msg = f"{self.source_id}: slots of {part.step_s} s from {begin} are no whole quarter-hours"
-            raise SlotError(msg, hint="ask for quarter-hours, or better for hours", value=part)
-        before = -(-_CONTEXT_S // part.step_s)
-        whole = SlotGrid(part.start_s - before * part.step_s, part.step_s, before + len(part))
+    def _fetch(self, zone: str, grid: SlotGrid) -> tuple[GenerationRows, tuple[str, ...]]:
+        """Ask for parts of a length that the platform allows."""
         rows: list[GenerationRows] = []
         flags: tuple[str, ...] = ()
-        for first_s, last_s in chunks(whole.start_s, whole.end_s, _MOST_S) if len(part) else ():
+        for first_s, last_s in chunks(grid.start_s, grid.end_s, _MOST_S):
             answer = self._transport.get(self._url, params=self._params(zone, first_s, last_s), media=XML)
             rows.append(decode_entsoe(answer.body, area=_area_code(zone), source=self.source_id))
             flags += answer.flags()
-        where = f"{self.source_id} {zone}"
-        return (
-            part,
-            lay_generation(join_rows(rows), whole, fuel_of=_FUELS, where=where),
-            self._clock.now_s(),
-            flags,
-        )
+        return join_rows(rows), flags
 
     def _params(self, zone: str, first_s: int, last_s: int) -> dict[str, str | Secret]:
         # Asked for by whole hours, whatever the zone's step is; what is too much is left out.
