@@ -32,6 +32,7 @@ DECORATORS = [
     "@*.command*",
     "@*.callback*",
     "@field_validator",  # pydantic
+    "@model_validator",
     "@invariant",  # hypothesis
     "@rule",
 ]
