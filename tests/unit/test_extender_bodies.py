@@ -8,7 +8,7 @@ import pytest
 from aicsched.errors import MalformedBody
 from aicsched.extender.podrequest import DEFAULT_DURATION_S, DEFAULT_VCPUS, PodRequest, read_pod_request
 from aicsched.extender.wire import decode_args, decode_pod, encode_filter_result, offered_names
-from tests.extender_kit import args_by_name, args_full
+from tests.extender_kit import args_by_name, args_full, offered
 
 
 def body(value: Any) -> Any:
@@ -156,3 +156,27 @@ def test_expected_duration_comes_from_the_annotation(text: Any, seconds: Any) ->
 def test_a_pod_of_another_shape_is_malformed(pod: Any) -> None:
     with pytest.raises(MalformedBody):
         decode_pod(decode_args(body({"Pod": pod, "NodeNames": ["a"]})))
+
+
+def test_names_read_on_the_way_are_those_of_the_kept_nodes() -> None:
+    for request in (args_full("a", "b"), args_full(), args_by_name("a", "b"), args_by_name()):
+        text = body(request)
+        for spelled in (text, text.replace(b'"Nodes"', b'"nodes"').replace(b'"NodeNames"', b'"nodenames"')):
+            short, whole = (decode_args(spelled, names_only=only) for only in (True, False))
+            assert offered_names(short) == offered_names(whole) == offered(request)
+            assert (short.by_name, short.pod) == (whole.by_name, whole.pod)
+
+
+def test_a_client_cannot_name_nodes_beside_those_it_sends() -> None:
+    text = body(args_full("a") | {"named": ["x"]})
+    assert [offered_names(decode_args(text, names_only=only)) for only in (True, False)] == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    "nodes", ['{"items":[{}]}', '{"items":[{"metadata":{"name":7}}]}', '{"items":7}', "[]", "7"]
+)
+def test_nodes_without_names_are_refused_either_way(nodes: str) -> None:
+    text = f'{{"Pod":{{}},"Nodes":{nodes},"NodeNames":null}}'.encode()
+    for only in (True, False):
+        with pytest.raises(MalformedBody):
+            offered_names(decode_args(text, names_only=only))

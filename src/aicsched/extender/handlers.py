@@ -191,7 +191,7 @@ class Handlers:
         BodyTooLarge
             A body by name is over its limit.
         """
-        args = _read(body, self._names_body_bytes)
+        args = _read(body, self._names_body_bytes, names_only=True)
         names = offered_names(args)
         self._metrics.scored("prioritize", len(names))
         snapshot = self._holder.current
@@ -277,20 +277,21 @@ class Handlers:
             self._score(snapshot, snapshot.names, PodRequest())
 
 
-def _read(body: bytes, names_body_bytes: int) -> ExtenderArgs:
-    args = decode_args(body)
-    if args.by_name and len(body) > names_body_bytes:
-        msg = f"a body of {len(body)} bytes by name is over the limit of {names_body_bytes}"
-        raise BodyTooLarge(msg, hint="no cluster has so many nodes", value=len(body))
-    if _at_most_offered(args, body) > _MAX_OFFERED:
-        msg = f"a body offers more than {_MAX_OFFERED} nodes"
-        raise BodyTooLarge(msg, hint="no cluster has so many nodes")
+def _read(body: bytes, names_body_bytes: int, *, names_only: bool = False) -> ExtenderArgs:
+    if len(body) > _COUNT_FROM_BYTES:
+        _refuse_too_many(body.count(b'"metadata"'))
+    args = decode_args(body, names_only=names_only)
+    if args.by_name:
+        if len(body) > names_body_bytes:
+            msg = f"a body of {len(body)} bytes by name is over the limit of {names_body_bytes}"
+            raise BodyTooLarge(msg, hint="no cluster has so many nodes", value=len(body))
+        # A name takes three bytes at least.
+        _refuse_too_many(bytes(args.node_names).count(b",") if len(body) > 3 * _MAX_OFFERED else 0)
     return args
 
 
-def _at_most_offered(args: ExtenderArgs, body: bytes) -> int:
-    """Bound the number of offered nodes without decoding them; small bodies can't hold too many."""
-    if args.by_name:
-        # A name takes three bytes at least.
-        return bytes(args.node_names).count(b",") if len(body) > 3 * _MAX_OFFERED else 0
-    return body.count(b'"metadata"') if len(body) > _COUNT_FROM_BYTES else 0
+def _refuse_too_many(at_most: int) -> None:
+    """Bound the number of offered nodes before they are decoded; small bodies can't hold too many."""
+    if at_most > _MAX_OFFERED:
+        msg = f"a body offers more than {_MAX_OFFERED} nodes"
+        raise BodyTooLarge(msg, hint="no cluster has so many nodes")

@@ -56,14 +56,17 @@ class ExtenderArgs(msgspec.Struct, frozen=True, gc=False):
     pod : msgspec.Raw
         The pod to schedule, not decoded yet.
     nodes : msgspec.Raw
-        A NodeList, or null when the extender is asked by name.
+        A NodeList, or null when the extender is asked by name; empty where `named` has its names.
     node_names : msgspec.Raw
         A list of names, or null when whole nodes are sent.
+    named : list of str or None
+        Names of whole nodes that were read on the way.
     """
 
-    pod: msgspec.Raw = msgspec.field(name="Pod", default=_ABSENT)
-    nodes: msgspec.Raw = msgspec.field(name="Nodes", default=_ABSENT)
-    node_names: msgspec.Raw = msgspec.field(name="NodeNames", default=_ABSENT)
+    pod: msgspec.Raw
+    nodes: msgspec.Raw = _NULL
+    node_names: msgspec.Raw = _NULL
+    named: list[str] | None = None
 
     @property
     def by_name(self) -> bool:
@@ -177,6 +180,18 @@ class _NodeList(msgspec.Struct, frozen=True, gc=False):
     items: list[_Node] | None = None
 
 
+class _RawArgs(msgspec.Struct, frozen=True, gc=False):
+    pod: msgspec.Raw = msgspec.field(name="Pod", default=_ABSENT)
+    nodes: msgspec.Raw = msgspec.field(name="Nodes", default=_ABSENT)
+    node_names: msgspec.Raw = msgspec.field(name="NodeNames", default=_ABSENT)
+
+
+class _NamedArgs(msgspec.Struct, frozen=True, gc=False):
+    nodes: _NodeList | None = msgspec.field(name="Nodes")
+    node_names: msgspec.Raw = msgspec.field(name="NodeNames")
+    pod: msgspec.Raw = msgspec.field(name="Pod")
+
+
 class _RawNodeList(msgspec.Struct, frozen=True, gc=False):
     items: list[msgspec.Raw] | None = None
 
@@ -199,7 +214,8 @@ class OfferedNodes(msgspec.Struct, frozen=True):
     node_names: list[str] | None = msgspec.field(name="NodeNames")
 
 
-_args_decoder: Final = msgspec.json.Decoder(ExtenderArgs)
+_args_decoder: Final = msgspec.json.Decoder(_RawArgs)
+_named_args_decoder: Final = msgspec.json.Decoder(_NamedArgs)
 _any_case_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names_decoder: Final = msgspec.json.Decoder(list[str])
 _nodes_decoder: Final = msgspec.json.Decoder(_NodeList)
@@ -270,13 +286,15 @@ def fold_keys(value: Any, names: Iterable[str]) -> Any:  # noqa: ANN401 - JSON o
     return {spelled.get(key.lower(), key): item for key, item in value.items()}
 
 
-def decode_args(body: bytes) -> ExtenderArgs:
+def decode_args(body: bytes, *, names_only: bool = False) -> ExtenderArgs:
     """Decode a filter or prioritize body down to its three parts.
 
     Parameters
     ----------
     body : bytes
         JSON.
+    names_only : bool
+        Of whole nodes nothing but the names will be asked for: megabytes are then read once, not twice.
 
     Returns
     -------
@@ -295,15 +313,32 @@ def decode_args(body: bytes) -> ExtenderArgs:
     """
     try:
         refuse_bad_text(body)
-        args = _args_decoder.decode(body)
-        if _ABSENT in (args.pod, args.nodes, args.node_names):
-            args = _decode_any_case(body)
+        args = (_decode_named(body) if names_only else None) or _decode_raw(body)
     except FAULTS as error:
         raise malformed(error) from error
     if _is_null(args.nodes) and _is_null(args.node_names):
         detail = "it offers neither Nodes nor NodeNames"
         raise malformed(detail)
     return args
+
+
+def _decode_named(body: bytes) -> ExtenderArgs | None:
+    try:
+        args = _named_args_decoder.decode(body)
+    except msgspec.ValidationError:
+        # Keys in another case, or a fault that is told when it is read again.
+        return None
+    if args.nodes is None or not _is_null(args.node_names):
+        return ExtenderArgs(pod=args.pod, nodes=_NULL, node_names=args.node_names)
+    named = [item.metadata.name for item in args.nodes.items or ()]
+    return ExtenderArgs(pod=args.pod, nodes=_ABSENT, node_names=_NULL, named=named)
+
+
+def _decode_raw(body: bytes) -> ExtenderArgs:
+    args = _args_decoder.decode(body)
+    if _ABSENT in (args.pod, args.nodes, args.node_names):
+        return _decode_any_case(body)
+    return ExtenderArgs(pod=args.pod, nodes=args.nodes, node_names=args.node_names)
 
 
 def _decode_any_case(body: bytes) -> ExtenderArgs:
@@ -336,6 +371,8 @@ def offered_names(args: ExtenderArgs) -> list[str]:
     try:
         if args.by_name:
             return _names_decoder.decode(args.node_names)
+        if args.named is not None:
+            return args.named
         return [item.metadata.name for item in _nodes_decoder.decode(args.nodes).items or ()]
     except FAULTS as error:
         raise malformed(error) from error
