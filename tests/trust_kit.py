@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import ssl
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 
+from aicsched.errors import SourceUnavailable
 from tests.extender_kit import Answer
 
 
@@ -71,11 +73,20 @@ def client_context(authority: Pair, pair: Pair | None = None) -> ssl.SSLContext:
     return context
 
 
+class _NobodyBinds:
+    """The API server is down."""
+
+    def bind(self, wanted: Any) -> None:
+        msg = f"{wanted}: the API server can't be reached"
+        raise SourceUnavailable(msg)
+
+
 def main(options: dict[str, Any]) -> None:
-    """Serve a snapshot made by hand: what a `ServerProcess` runs."""
+    """Serve a snapshot made by hand, or the sample's: what a `ServerProcess` runs."""
     from aicsched.extender.app import ExtenderApp
     from aicsched.extender.limits import Limits
     from aicsched.extender.routes import verb
+    from aicsched.extender.sample import sample_snapshot
     from aicsched.extender.server import serve
     from aicsched.extender.snapshot import SnapshotHolder
     from aicsched.extender.trust import Trust
@@ -85,11 +96,13 @@ def main(options: dict[str, Any]) -> None:
         time.sleep(0.2)
         return body
 
-    grams = options.get("grams", {"a": 1.0, "b": 2.0})
+    snapshot = sample_snapshot() if options.get("sample") else snapshot_of({"a": 1.0, "b": 2.0})
     app = ExtenderApp(
-        SnapshotHolder(snapshot_of(grams)),
+        SnapshotHolder(snapshot),
+        binder=_NobodyBinds(),
+        preempt=True,
         limits=Limits(**options.get("limits", {})),
-        now_s=lambda: 1000.0,
+        now_s=lambda: snapshot.issued_at_s,
         routes=[verb("slow", slowly, in_thread=True)],
     )
     files = {
@@ -162,6 +175,15 @@ class ServerProcess:
         finally:
             if given is None:
                 link.close()
+
+    def rss_mib(self) -> float:
+        """Tell how much memory the process holds [MiB]."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def descriptors(self) -> int:
+        """Count the process's open files and sockets."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def metrics(self, port: int | None = None) -> dict[tuple[str, ...], float]:
         """Read the metrics of the probes' port."""

@@ -133,7 +133,7 @@ def test_memory_counts_as_threads_do() -> None:
     assert pod_request({"spec": {"containers": [{"name": "c"}]}}).memory_gib == 0.0
 
 
-@pytest.mark.parametrize("cpu", ["x", "-1", "0", "1e999"])
+@pytest.mark.parametrize("cpu", [1e308, "9.3e18", "x", "-1", "0", "1e999"])
 def test_a_request_that_is_none_counts_as_the_scheduler_counts_it(cpu: Any) -> None:
     assert pod_request({"spec": {"containers": [container(cpu)]}}).vcpus == DEFAULT_VCPUS
 

@@ -23,6 +23,8 @@ DEFAULT_DURATION_S: Final = 3600.0
 # What kube-scheduler itself counts for a container without a CPU request (DefaultMilliCPURequest = 100).
 DEFAULT_VCPUS: Final = 0.1
 _BYTES_PER_GIB: Final = 2.0**30
+# Of any quantity, as the API server has it; beyond, sums would leave the range of numbers.
+_MOST: Final = 2.0**63
 # A CronJob calls its jobs by the minute since the epoch at which they were due.
 _OF_CRON: Final = re.compile(r"(.+)-\d{8}")
 
@@ -171,9 +173,10 @@ def _quantity(resources: Mapping[str, str | float] | None, name: str) -> float:
     if text is None:
         return 0.0
     try:
-        return max(0.0, parse_quantity(str(text)))
+        value = parse_quantity(str(text))
     except UnitError:  # the API server refuses such pods: this is not from one, and no reason to fail
         return 0.0
+    return value if 0.0 <= value <= _MOST else 0.0
 
 
 def _positive(said: Mapping[str, str], name: str, unreadable: list[str]) -> float | None:
