@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from aicsched.errors import ConfigError, ServeError
 from aicsched.extender.app import ExtenderApp
+from aicsched.extender.memory import keep_freed_memory
 from aicsched.extender.protocol import BoundedProtocol, bounded_protocol
 from aicsched.extender.snapshot import SnapshotHolder
 from aicsched.observe import get_logger
@@ -93,6 +94,7 @@ def serve(
         config = _config(app, app)
         # It warns of each malformed request: a stranger must not fill the log.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        keep_freed_memory()
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(server.run())
 
