@@ -66,6 +66,7 @@ def test_a_table_is_read_and_the_environment_wins(folder: Path, monkeypatch: pyt
         ("[extender]\nrefersh_s = 3", r"unknown setting 'extender.refersh_s'.*did you mean refresh_s"),
         ("[extender]\nrefresh_s = 0", r"'extender.refresh_s': input should be greater"),
         ("[extender]\nmetrics_port = 70000", r"'extender.metrics_port'"),
+        ("[extender]\ntelemetry_step_s = 420", r"'extender.telemetry_step_s': use a length that divides"),
         ("[extender]\nhorizon_h = 200", r"'extender.horizon_h'"),
         ("[extender]\nprometheus = 'prom:9090'", r"'extender.prometheus': it is no address; write"),
         ("[extender]\nprometheus = 'https://a:b@prom'", r"use prometheus_token_file"),

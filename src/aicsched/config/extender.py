@@ -47,8 +47,12 @@ class ExtenderSettings(Table):
         Address of a Prometheus with the nodes' metrics; without it all loads are unknown.
     prometheus_token_file : Path, optional
         Holds the bearer token that it wants.
+    prometheus_ca_file : Path, optional
+        Whom its certificate must be signed by, PEM; by default whom the machine trusts.
     history_days : int
         How much of the nodes' past risk is learnt from [days].
+    telemetry_step_s : int
+        Length of the slots that the past is cut into [s]; shorter ones follow faster and cost more.
     hard_limits : bool
         Whether the limits of policies filter nodes; a pod's own annotations always do.
     bind, preempt : bool
@@ -88,7 +92,9 @@ class ExtenderSettings(Table):
     policies: Path | None = None
     prometheus: str | None = None
     prometheus_token_file: Path | None = None
+    prometheus_ca_file: Path | None = None
     history_days: int = Field(default=14, ge=1, le=60)
+    telemetry_step_s: int = Field(default=3600, ge=60, le=3600)
     hard_limits: bool = False
     bind: bool = False
     preempt: bool = False
@@ -118,6 +124,14 @@ class ExtenderSettings(Table):
             msg = "write for example north=DE,west=FR"
             raise ValueError(msg)
         return {region.strip(): zone.strip() for region, _, zone in pairs}
+
+    @field_validator("telemetry_step_s")
+    @classmethod
+    def _parts_of_an_hour(cls, value: int) -> int:
+        if 3600 % value:
+            msg = "use a length that divides an hour, such as 300, 900 or 3600"
+            raise ValueError(msg)
+        return value
 
     @field_validator("prometheus")
     @classmethod

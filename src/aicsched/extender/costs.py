@@ -14,7 +14,7 @@ from aicsched.extender.policies import PolicyTable
 from aicsched.extender.refusals import asks_hard, refusals_of
 from aicsched.score.engine import PodColumns, ScoreEngine
 from aicsched.score.nodes import node_columns
-from aicsched.slots import HOUR_S
+from aicsched.slots import DAY_S, HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -320,8 +320,11 @@ def fleet_costs(  # noqa: PLR0913 - one keyword per thing that is known
     UnknownZone, SlotError
         A forecast is missing or shorter than an hour.
     """
-    end_s = min(forecast.slots.end_s for forecast in forecasts.values())
-    covered = [span_h for span_h in SPANS_H if start_s + span_h * HOUR_S <= end_s] or [SPANS_H[0]]
+    # A neutral forecast counts for nothing, however short it is.
+    ends_s = [each.slots.end_s for each in forecasts.values() if Flag.NEUTRAL.value not in each.flags]
+    covered = [
+        span_h for span_h in SPANS_H if start_s + span_h * HOUR_S <= min(ends_s, default=start_s + DAY_S)
+    ] or [SPANS_H[0]]
     table = policies or PolicyTable()
     groups: dict[Objectives, list[int]] = {}
     for index, weights in enumerate(table.weights):

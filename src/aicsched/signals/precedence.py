@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aicsched.config.signals import SignalSettings
     from aicsched.domain.carbon import EmissionScope
     from aicsched.signals.clock import Clock
+    from aicsched.signals.health import SignalHealth
     from aicsched.signals.store import SignalStore
 
 __all__ = ["open_merged"]
@@ -27,6 +28,7 @@ def open_merged(
     clock: Clock | None = None,
     scopes: Mapping[str, EmissionScope | str] | None = None,
     mixed_scopes: bool = False,
+    health: SignalHealth | None = None,
 ) -> MergedCarbon:
     """Open all sources of ``signals.order`` as one, by that precedence.
 
@@ -43,6 +45,8 @@ def open_merged(
         By name of the source (``"file"``): which factors it uses, where neither it nor the settings say.
     mixed_scopes : bool
         Life-cycle and direct factors may meet, as ``signals.mixed_scopes`` of the settings allows too.
+    health : SignalHealth, optional
+        Counts the reads of all sources that have a store, for metrics.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def open_merged(
     held = (
         sources.values()
         if store is None
-        else [LastKnownGood(each, store, clock=clock) for each in sources.values()]
+        else [LastKnownGood(each, store, clock=clock, health=health) for each in sources.values()]
     )
     mixed = mixed_scopes or settings.mixed_scopes
     return MergedCarbon(list(held), scopes=told, mixed_scopes=mixed, clock=clock)

@@ -6,6 +6,7 @@ make, and refuse what a newer server sends.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ __all__ = ["Amount", "Budget", "NodeFacts", "PodFacts", "Taint", "budget_facts",
 
 _GIB: Final = 2.0**30
 _ENDED: Final = ("Succeeded", "Failed")
+_OURS: Final = "aicsched.io/"
 _REGION_LABELS: Final = ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region")
 _ZONE_LABELS: Final = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
 
@@ -172,8 +174,15 @@ class PodFacts:
         Its condition Ready is true.
     restarts : int
         Of its containers, since it exists.
-    owner : str
-        Kind of its controller, ``""`` where it has none.
+    owner, owner_name : str
+        Kind and name of its controller, ``""`` where it has none.
+    annotations : mapping of str to str
+        Those of ours.
+    started_s, ended_s : float
+        When its node took it up, and when its last container ended, seconds since the epoch; NaN where
+        that isn't told.
+    succeeded : bool
+        It ended, and well.
     """
 
     namespace: str
@@ -187,6 +196,11 @@ class PodFacts:
     ready: bool = False
     restarts: int = 0
     owner: str = ""
+    owner_name: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    started_s: float = float("nan")
+    ended_s: float = float("nan")
+    succeeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,6 +415,8 @@ def pod_facts(item: Mapping[str, Any]) -> PodFacts:
     scheduled = _condition(status, "PodScheduled")
     bound = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     owners = [_map(each) for each in _list(meta.get("ownerReferences"))]
+    owner = next((each for each in owners if each.get("controller")), {})
+    phase = status.get("phase")
     return PodFacts(
         namespace=str(meta.get("namespace", "")),
         name=str(meta.get("name", "")),
@@ -409,13 +425,28 @@ def pod_facts(item: Mapping[str, Any]) -> PodFacts:
         request=pod_request(spec, status),
         labels=_texts(meta.get("labels")),
         bound_s=_epoch_s(bound or status.get("startTime")),
-        ended=status.get("phase") in _ENDED,
+        ended=phase in _ENDED,
         ready=_condition(status, "Ready").get("status") == "True",
         restarts=sum(
             int(_map(each).get("restartCount") or 0) for each in _list(status.get("containerStatuses"))
         ),
-        owner=next((str(each.get("kind", "")) for each in owners if each.get("controller")), ""),
+        owner=str(owner.get("kind", "")),
+        owner_name=str(owner.get("name", "")),
+        annotations={
+            key: value for key, value in _texts(meta.get("annotations")).items() if key.startswith(_OURS)
+        },
+        started_s=_epoch_s(status.get("startTime") or bound),
+        ended_s=_ended_s(status) if phase in _ENDED else float("nan"),
+        succeeded=phase == "Succeeded",
     )
+
+
+def _ended_s(status: Mapping[str, Any]) -> float:
+    ends = [
+        _epoch_s(_map(_map(_map(each).get("state")).get("terminated")).get("finishedAt"))
+        for each in _list(status.get("containerStatuses"))
+    ]
+    return max((end for end in ends if not math.isnan(end)), default=float("nan"))
 
 
 def budget_facts(item: Mapping[str, Any]) -> Budget:

@@ -24,7 +24,7 @@ from aicsched.fleet.kubernetes.cluster import Cluster
 from aicsched.observe import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +32,18 @@ __all__ = ["ClusterWatch", "WatchLimits", "connect"]
 
 _log = get_logger("fleet.kubernetes")
 _RIGHTS: Final = {"nodes": "nodes", "pods": "pods", "budgets": "poddisruptionbudgets.policy"}
+_HEAVY: Final = (
+    "env",
+    "envFrom",
+    "volumeMounts",
+    "command",
+    "args",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "securityContext",
+)
 _GONE: Final = 410
 _BREATH_S: Final = 0.02
 
@@ -144,6 +156,9 @@ class ClusterWatch:
         How long and how much.
     source : str
         What the cluster is called.
+    kinds : sequence of str
+        Of ``"nodes"``, ``"pods"`` and ``"budgets"``: each takes a right to list and watch it, and of what
+        isn't followed, there is none.
     """
 
     def __init__(
@@ -152,6 +167,7 @@ class ClusterWatch:
         *,
         limits: WatchLimits = WatchLimits(),
         source: str = "kubernetes",
+        kinds: Sequence[str] = tuple(_RIGHTS),
     ) -> None:
         from kubernetes import client  # noqa: PLC0415 - see connect
         from kubernetes.informer import SharedInformer  # noqa: PLC0415
@@ -164,11 +180,12 @@ class ClusterWatch:
         self._stopping = threading.Event()
         self._lock = threading.RLock()
         core, policy = client.CoreV1Api(api), client.PolicyV1Api(api)
-        self._calls: dict[str, Callable[..., Any]] = {
+        calls: dict[str, Callable[..., Any]] = {
             "nodes": core.list_node,
             "pods": core.list_pod_for_all_namespaces,
             "budgets": policy.list_pod_disruption_budget_for_all_namespaces,
         }
+        self._calls = {kind: calls[kind] for kind in kinds}
         self._states = {kind: _State() for kind in self._calls}
         self._informers: dict[str, Any] = {kind: SharedInformer(self._asking(kind)) for kind in self._calls}
         for kind, informer in self._informers.items():
@@ -231,6 +248,35 @@ class ClusterWatch:
                 raise SourceUnavailable(msg, hint="try again later")
             time.sleep(0.02)
 
+    def listen(self, kind: str, heard: Callable[[str, dict[str, Any]], None]) -> None:
+        """Be told of each object that comes, changes or goes; call this before `start`.
+
+        Parameters
+        ----------
+        kind : str
+            One of those that are followed.
+        heard : callable
+            Called in the thread of the informer, one event after another, with ``"ADDED"``,
+            ``"MODIFIED"`` or ``"DELETED"`` and the object. What was there before is added first; what
+            went while the watch was broken is told as deleted.
+        """
+
+        def telling(event: str) -> Callable[[Any], None]:
+            return lambda item: heard(event, item)
+
+        for event in ("ADDED", "MODIFIED", "DELETED"):
+            self._informers[kind].add_event_handler(event, telling(event))
+
+    def synced(self) -> bool:
+        """Tell whether everything was listed once.
+
+        Returns
+        -------
+        bool
+            True from then on.
+        """
+        return all(state.synced for state in self._states.values())
+
     def faults(self) -> tuple[str, ...]:
         """Tell what is wrong at the moment.
 
@@ -264,21 +310,24 @@ class ClusterWatch:
         SourceUnavailable
             Not everything was listed yet, or nothing was heard for too long.
         """
-        if not all(state.synced for state in self._states.values()):
+        if not self.synced():
             msg = f"{self._source} has not been listed yet"
             raise SourceUnavailable(msg, hint="; ".join(self.faults()) or "wait until it has")
         silent_s = self.heard_s()
         if silent_s > self._limits.silent_s:
             msg = f"{self._source} has not been heard for {silent_s:.0f} s"
             raise SourceUnavailable(msg, hint="; ".join(self.faults()) or "check the API server")
-        nodes, pods, budgets = (self._informers[kind].cache.list() for kind in ("nodes", "pods", "budgets"))
+        nodes, pods, budgets = (
+            self._informers[kind].cache.list() if kind in self._informers else [] for kind in _RIGHTS
+        )
         # The cache keeps one object a name; both must go, since nobody knows which is right.
         nodes += [each for each in nodes if each["metadata"].get("name") in self._states["nodes"].doubles]
         return Cluster.of(nodes, pods, budgets, source=self._source)
 
     def _hearing(self, kind: str) -> Callable[[Any], None]:
-        def heard(_: Any) -> None:  # noqa: ANN401 - an event
+        def heard(item: Any) -> None:  # noqa: ANN401 - an event
             self._states[kind].heard_s = time.monotonic()
+            _slim(kind, item)
 
         return heard
 
@@ -405,7 +454,29 @@ class ClusterWatch:
         if not named or not isinstance(page, dict):
             msg = f"{self._source} sent no list of {kind}"
             raise SignalInvalid(msg, hint="check the address: a proxy or a login page may answer")
-        return {"items": page["items"] or [], "metadata": page.get("metadata") or {}}
+        items = page["items"] or []
+        for item in items:
+            _slim(kind, item)
+        return {"items": items, "metadata": page.get("metadata") or {}}
+
+
+def _slim(kind: str, item: Any) -> None:  # noqa: ANN401 - any JSON
+    """Take out of a cached object what is large and never looked at: two thirds of a node's or pod's."""
+    if not isinstance(item, dict):
+        return
+    meta, status, spec = item.get("metadata"), item.get("status"), item.get("spec")
+    if isinstance(meta, dict):
+        meta.pop("managedFields", None)
+    if isinstance(status, dict) and kind == "nodes":
+        for name in ("images", "volumesInUse", "volumesAttached"):
+            status.pop(name, None)
+    if isinstance(spec, dict) and kind == "pods":
+        spec.pop("volumes", None)
+        for name in ("containers", "initContainers"):
+            for container in spec.get(name) or ():
+                if isinstance(container, dict):
+                    for heavy in _HEAVY:
+                        container.pop(heavy, None)
 
 
 def _cut(answer: Any) -> None:  # noqa: ANN401 - a response of urllib3
