@@ -68,4 +68,11 @@ def _serve_live(settings: Settings) -> None:
         checks=service.checks(),
     )
     with service:
-        serve(app, port=settings.port, host=settings.host, trust=trust, probes_port=own.metrics_port)
+        serve(
+            app,
+            port=settings.port,
+            host=settings.host,
+            trust=trust,
+            probes_port=own.metrics_port,
+            probes_host=own.metrics_host,
+        )
