@@ -6,7 +6,7 @@ python3 do.py test [ARGS]       all checks, then all tests (with ARGS: only pyte
 python3 do.py lint [--fix]      the checks alone; --fix mends style first
 python3 do.py bench [ARGS]      run `python -m benchmarks ARGS`
 python3 do.py notebooks         make the notebooks from their scripts, and execute them
-python3 do.py e2e [ARGS]        the tests that need real input or minutes (ARGS go to pytest)
+python3 do.py e2e [ARGS]        the tests beside a real Kubernetes, which it builds, and on real input
 python3 do.py deploy [--check]  make what of deploy/ is generated anew, or tell what isn't current
 python3 do.py lock [--upgrade]  make requirements/*.lock anew (needs the network)
 python3 do.py clean             remove .venv and everything else that can be made anew
@@ -466,9 +466,21 @@ def notebooks(_: Sequence[str]) -> None:
 
 
 def e2e(arguments: Sequence[str]) -> None:
-    """Run the tests that need real input or minutes."""
+    """Build what tests run beside ours, then run the tests that need it, real input or minutes."""
     ensure("test")
-    hand_over([PYTHON, "-m", "pytest", "tests/e2e", "-m", "e2e", "--timeout", "1800", *arguments])
+    built: list[str] = []
+
+    def progress(line: str) -> None:
+        if line.startswith("NOT TESTED"):
+            built.append(line)
+
+    # Once some ten minutes; kept by version in .cache.
+    run([PYTHON, "-m", "tests.e2e.control_plane"], "build Kubernetes for the tests", progress)
+    for line in built:
+        sys.stderr.write(line)
+    # What is skipped is told with its reason.
+    options = ["-m", "e2e", "--timeout", "1800", "-rs"]
+    hand_over([PYTHON, "-m", "pytest", "tests/e2e", *options, *arguments])
 
 
 def deploy(arguments: Sequence[str]) -> None:

@@ -73,19 +73,21 @@ class History:
 
 
 @contextlib.contextmanager
-def serving(binaries: Binaries, database: Path, *options: str) -> Generator[str]:
-    """Run a server over a database; gives its address."""
+def serving(
+    binaries: Binaries, database: Path, *options: str, config: str = "global: {}\n"
+) -> Generator[str]:
+    """Run a server over a database, with a configuration of its scrapes; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = database.parent / "prometheus.yml"
-    config.write_text("global: {}\n")
+    settings = database.parent / "prometheus.yml"
+    settings.write_text(config)
     log = database.parent / "prometheus.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [
                 binaries.prometheus,
-                f"--config.file={config}",
+                f"--config.file={settings}",
                 f"--storage.tsdb.path={database}",
                 "--storage.tsdb.retention.time=100y",
                 f"--web.listen-address=127.0.0.1:{port}",

@@ -26,6 +26,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -432,3 +433,17 @@ def scheduler(
             assert alive, f"kube-scheduler did not get ready:\n{running.log()[-3000:]}"
             time.sleep(0.1)
         yield running
+
+
+def main() -> int:
+    """Build all programs beforehand, and say so where that can't be done: tests then skip."""
+    try:
+        for name in ("kube-scheduler", "kube-apiserver"):
+            print(f"{name}: {built(name)}", flush=True)
+    except NotToBeHad as reason:
+        print(f"NOT TESTED against a real control plane: {reason}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
