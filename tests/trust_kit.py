@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -198,3 +199,42 @@ class ServerProcess:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+
+class Wire:
+    """One kept connection, as the scheduler has; dialled anew when the server closes it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.link: socket.socket | None = None
+
+    def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Send a body; return status and answer."""
+        if self.link is None:
+            self.link = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        kind = "Host: a\r\nContent-Type: application/json"
+        head = f"POST {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.link.sendall(head.encode() + body)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            more = self.link.recv(2**18)
+            assert more, "the server hung up"
+            received += more
+        head_bytes, _, answer = received.partition(b"\r\n\r\n")
+        lines = head_bytes.lower().split(b"\r\n")
+        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+        parts = [answer]
+        size = len(answer)
+        while size < length:
+            parts.append(self.link.recv(2**18))
+            assert parts[-1], "the server hung up"
+            size += len(parts[-1])
+        if b"connection: close" in lines:
+            self.close()
+        return int(lines[0].split()[1]), b"".join(parts)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.link is not None:
+            self.link.close()
+            self.link = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-import socket
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aicsched.extender import names as ours
-from tests.trust_kit import ServerProcess
+from tests.trust_kit import ServerProcess, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,45 +139,6 @@ def make(verb: str, seed: int) -> bytes:
     return break_up(
         json.dumps(value, ensure_ascii=random_.random() < 0.5).encode("utf-8", "surrogatepass"), random_
     )
-
-
-class Wire:
-    """One kept connection, as the scheduler has; dialled anew when the server closes it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.link: socket.socket | None = None
-
-    def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a body; return status and answer."""
-        if self.link is None:
-            self.link = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        kind = "Host: a\r\nContent-Type: application/json"
-        head = f"POST {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-        self.link.sendall(head.encode() + body)
-        received = b""
-        while b"\r\n\r\n" not in received:
-            more = self.link.recv(2**18)
-            assert more, "the server hung up"
-            received += more
-        head_bytes, _, answer = received.partition(b"\r\n\r\n")
-        lines = head_bytes.lower().split(b"\r\n")
-        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-        parts = [answer]
-        size = len(answer)
-        while size < length:
-            parts.append(self.link.recv(2**18))
-            assert parts[-1], "the server hung up"
-            size += len(parts[-1])
-        if b"connection: close" in lines:
-            self.close()
-        return int(lines[0].split()[1]), b"".join(parts)
-
-    def close(self) -> None:
-        """Hang up."""
-        if self.link is not None:
-            self.link.close()
-            self.link = None
 
 
 def judge(verb: str, status: int, answer: bytes) -> None:
