@@ -94,6 +94,15 @@ def fallbacks(rate: float) -> dict[str, str]:
     }
 
 
+def snapshot(seconds: float) -> dict[str, str]:
+    return {f'aicsched_snapshot_age_seconds{{{EXTENDER},pod="e-1"}}': f"{seconds}x180"}
+
+
+def refresh(seconds: float) -> dict[str, str]:
+    head = f'aicsched_refresh_age_seconds{{{EXTENDER},pod="e-1",refresher='
+    return {f'{head}"telemetry"}}': f"{seconds}x180"}
+
+
 def age(hours: float) -> dict[str, str]:
     return {f'aicsched_signal_age_seconds{{{EXTENDER},source="uk"}}': f"{hours * 3600}x180"}
 
@@ -177,6 +186,14 @@ CASES = {
     "FallbacksFrequent": Case(fallbacks(10), fallbacks(1), "10% of the extender's answers are neutral."),
     "FallbacksPrevail": Case(
         fallbacks(80), fallbacks(40), "80% of the extender's answers are neutral: carbon has no say."
+    ),
+    "SnapshotStale": Case(
+        snapshot(600), snapshot(30),
+        "e-1 answers from a snapshot that is 10m 0s old: all answers are neutral.", E1,
+    ),
+    "RefreshFails": Case(
+        refresh(3600), refresh(600), "telemetry of e-1 was last refreshed 1h 0m 0s ago.",
+        {"pod": "e-1", "refresher": "telemetry"},
     ),
     "SignalStale": Case(
         age(3), age(1.5), "The newest value of uk is 3h 0m 0s old: forecasts stand in for it.", UK

@@ -21,7 +21,7 @@ from tools.deploy.template import NAMESPACE, Both, Is, Ref, Tree, When
 
 __all__ = ["ACCESS"]
 
-_READ: Final = ["get", "list", "watch"]
+_READ: Final = ["list", "watch"]
 _RBAC: Final = "rbac.authorization.k8s.io"
 _POLICED: Final = Is("networkPolicy.enabled")
 
@@ -80,10 +80,9 @@ _READER: Final = (
 )
 _GATES_RULES: Final = (
     _rule("", "nodes", verbs=_READ),
-    _rule("policy", "poddisruptionbudgets", verbs=_READ),
-    _rule("", "pods", verbs=[*_READ, "patch"]),
-    _rule("batch", "jobs", verbs=[*_READ, "patch"]),
-    _rule("", "events", verbs=["create", "patch"]),
+    _rule("", "pods", verbs=["get", *_READ, "patch"]),
+    _rule("batch", "jobs", verbs=["get", *_READ, "patch"]),
+    _rule("events.k8s.io", "events", verbs=["create"]),
 )
 
 
@@ -93,7 +92,7 @@ def _leases(name: str, part: str, lease: Any) -> dict[str, Any]:  # noqa: ANN401
         part,
         # The name of what is being created isn't known to the authorizer.
         _rule("coordination.k8s.io", "leases", verbs=["create"]),
-        _rule("coordination.k8s.io", "leases", verbs=["get", "update", "patch"], only=[lease]),
+        _rule("coordination.k8s.io", "leases", verbs=["get", "update"], only=[lease]),
         namespaced=True,
     )
 
@@ -106,7 +105,13 @@ _RIGHTS: Final = (
     Piece(
         "role",
         "bind",
-        _role("bind", "extender", _rule("", "pods/binding", verbs=["create"])),
+        _role(
+            "bind",
+            "extender",
+            # Whether a pod was bound, when the answer got lost.
+            _rule("", "pods", verbs=["get"]),
+            _rule("", "pods/binding", verbs=["create"]),
+        ),
         BIND,
     ),
     Piece("role-binding", "bind", _binding("bind", "extender", "@{name}-bind"), BIND),
@@ -272,13 +277,13 @@ _NETWORK: Final = (
 
 def _hook(kind: str, group: str) -> dict[str, Any]:
     return {
-        "name": f"{kind}s.{names.DOMAIN}",
+        "name": f"gates.{names.DOMAIN}",
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
         # An answer that doesn't come must not keep anybody's pods from being made.
         "failurePolicy": "Ignore",
         "timeoutSeconds": 2,
-        "reinvocationPolicy": "Never",
+        "reinvocationPolicy": "IfNeeded",
         "matchPolicy": "Equivalent",
         "clientConfig": {
             "service": {

@@ -142,6 +142,25 @@ ALERTS: Final = (
         "As above; `/readyz?verbose` of a pod tells which input is missing.",
     ),
     Alert(
+        "SnapshotStale",
+        "critical",
+        f"max by (pod) (aicsched_snapshot_age_seconds{{{_EXTENDER}}}) > 300",
+        "5m",
+        "{{ $labels.pod }} answers from a snapshot that is "
+        + _SECONDS
+        + " old: all its answers are neutral.",
+        "Its log says what a new one fails of. `max_age_s` is the limit, `refresh_s` how often one is made.",
+    ),
+    Alert(
+        "RefreshFails",
+        "warning",
+        f"max by (pod, refresher) (aicsched_refresh_age_seconds{{{_EXTENDER}}}) > 1800",
+        "10m",
+        "{{ $labels.refresher }} of {{ $labels.pod }} was last refreshed " + _SECONDS + " ago.",
+        "`snapshot` needs the API server, `telemetry` Prometheus, `carbon` the sources of signals; "
+        "`aicsched doctor --live` tries each.",
+    ),
+    Alert(
         "SignalStale",
         "warning",
         f"{_AGE} > 2 * 3600",

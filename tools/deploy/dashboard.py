@@ -111,6 +111,48 @@ PANELS: Final[dict[str, tuple[Panel, ...]]] = {
             limits=_BY_AGE,
         ),
     ),
+    "Carbon": (
+        Panel(
+            title="Expected emissions of what was placed",
+            about="Beside them the same pods at the mean of the nodes they could have gone to.",
+            queries={
+                "placed": f"sum(increase(aicsched_placed_grams_total{{{_OURS}}}[1h]))",
+                "at the mean": f"sum(increase(aicsched_counterfactual_grams_total{{{_OURS}}}[1h]))",
+            },
+            unit="massg",
+        ),
+        Panel(
+            title="Intensity expected next hour",
+            about="Of each grid zone with nodes, in grams of CO2e a kWh.",
+            queries={
+                "{{zone}}": f"max by (zone) (aicsched_carbon_intensity_grams_per_kwh{{{_OURS}}})",
+            },
+            unit="suffix: g/kWh",
+        ),
+        Panel(
+            title="Nodes by state of their grid's signal",
+            about="Neutral ones are neither preferred nor avoided.",
+            queries={"{{state}}": f"max by (state) (aicsched_snapshot_nodes{{{_OURS}}})"},
+            unit="short",
+            width=8,
+            stacked=True,
+        ),
+        Panel(
+            title="Grid zones by state of their signal",
+            about="Fresh, degraded after two slots, neutral after six hours.",
+            queries={"{{state}}": f"max by (state) (aicsched_carbon_signal_zones{{{_OURS}}})"},
+            unit="short",
+            width=8,
+            stacked=True,
+        ),
+        Panel(
+            title="Placements booked",
+            about="Placements that the watch saw, by what came of them in the ledger.",
+            queries={"{{outcome}}": _rate("aicsched_decisions_total", "outcome")},
+            unit="short",
+            width=8,
+        ),
+    ),
     "Extender": (
         Panel(
             title="Requests",
@@ -156,6 +198,38 @@ PANELS: Final[dict[str, tuple[Panel, ...]]] = {
                 "asked to {{verb}}": _rate("aicsched_extender_requests_total", "verb"),
             },
             unit="reqps",
+        ),
+    ),
+    "Snapshot": (
+        Panel(
+            title="Age of the snapshot",
+            about="Every answer is made from one; beyond 300 s (max_age_s) all are neutral.",
+            queries={"{{pod}}": f"max by (pod) (aicsched_snapshot_age_seconds{{{_OURS}}})"},
+            unit="s",
+            width=8,
+            limits=((0.0, "green"), (90.0, "orange"), (300.0, "red")),
+        ),
+        Panel(
+            title="Time since each part went well",
+            about="Snapshot, telemetry and carbon signals are refreshed at their own pace.",
+            queries={
+                "{{pod}} {{refresher}}": f"max by (pod, refresher) (aicsched_refresh_age_seconds{{{_OURS}}})"
+            },
+            unit="s",
+            width=8,
+        ),
+        Panel(
+            title="Refreshes that failed, time to build",
+            about="A build that takes long delays nothing but the next snapshot.",
+            queries={
+                "{{refresher}} failed": f"sum by (refresher) "
+                f"(increase(aicsched_refresh_failures_total{{{_OURS}}}[1h]))",
+                "build p99": "histogram_quantile(0.99, "
+                + _rate("aicsched_snapshot_build_seconds_bucket", "le")
+                + ")",
+            },
+            unit="short",
+            width=8,
         ),
     ),
     "Signals": (
