@@ -66,9 +66,16 @@ class Client:
     )
 
     def request(
-        self, method: Any, path: Any, body: Any = b"", *, headers: Any = None, chunk: Any = 65536
+        self,
+        method: Any,
+        path: Any,
+        body: Any = b"",
+        *,
+        headers: Any = None,
+        chunk: Any = 65536,
+        query: bytes = b"",
     ) -> Any:
-        return asyncio.run(self.arequest(method, path, body, headers=headers, chunk=chunk))
+        return asyncio.run(self.arequest(method, path, body, headers=headers, chunk=chunk, query=query))
 
     def post(self, path: Any, body: Any) -> Any:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -78,7 +85,14 @@ class Client:
         return self.request("GET", path)
 
     async def arequest(
-        self, method: Any, path: Any, body: Any = b"", *, headers: Any = None, chunk: Any = 65536
+        self,
+        method: Any,
+        path: Any,
+        body: Any = b"",
+        *,
+        headers: Any = None,
+        chunk: Any = 65536,
+        query: bytes = b"",
     ) -> Any:
         chunks = [body[at : at + chunk] for at in range(0, len(body), chunk)] or [b""]
         pending = [
@@ -89,7 +103,7 @@ class Client:
         async def receive() -> Any:
             return pending.pop(0) if pending else {"type": "http.disconnect"}
 
-        return await self.raw(method, path, receive, headers=headers)
+        return await self.raw(method, path, receive, headers=headers, query=query)
 
     async def raw(
         self, method: Any, path: Any, receive: Any, *, headers: Any = None, query: bytes = b""

@@ -361,19 +361,19 @@ def test_further_routes_share_reading_limits_and_counting() -> None:
     client = make_client()
     client.app.routes.add(
         verb("bind", lambda body: body[::-1], in_thread=True),
-        Route(name="explain", method="GET", path="/explain/{ns}/{pod}", answer=lambda request: Reply(
+        Route(name="tell", method="GET", path="/tell/{ns}/{pod}", answer=lambda request: Reply(
             b"/".join([part.encode() for part in request.parts]) + b"?" + request.query, 404, b"text/plain"
         )),
     )  # fmt: skip
     assert client.post("/ext/bind", b"abc").body == b"cba"
     assert client.get("/ext/bind").status == 405
-    answer = asyncio.run(client.raw("GET", "/explain/team/web-0", None, query=b"a=1"))
+    answer = asyncio.run(client.raw("GET", "/tell/team/web-0", None, query=b"a=1"))
     assert (answer.status, answer.body) == (404, b"team/web-0?a=1")
     assert answer.headers[b"content-type"] == b"text/plain"
-    assert client.request("POST", "/explain/team/web-0").headers[b"allow"] == b"GET, HEAD"
+    assert client.request("POST", "/tell/team/web-0").headers[b"allow"] == b"GET, HEAD"
     found = samples(client)
     assert found["aicsched_extender_requests_total", "200", "bind"] == 1
-    assert found["aicsched_extender_requests_total", "404", "explain"] == 1
+    assert found["aicsched_extender_requests_total", "404", "tell"] == 1
 
 
 def test_an_answer_that_waits_too_long_is_given_up() -> None:

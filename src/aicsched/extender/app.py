@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from aicsched.extender.api.explain import ExplainApi
+from aicsched.extender.api.openapi import openapi_route
+from aicsched.extender.api.score import ScoreApi
 from aicsched.extender.handlers import Handlers
 from aicsched.extender.levels import NEUTRAL_LEVEL
 from aicsched.extender.limits import Limits
@@ -38,7 +41,7 @@ _HARD: Final = (ALLOWED_REGIONS.encode(), MAX_INTENSITY.encode())
 
 
 class ExtenderApp(RoutedApp):
-    """Answers filter and prioritize under any prefix, further routes, and the probes.
+    """Answers the scheduler's verbs under any prefix, other tools, and the probes.
 
     Parameters
     ----------
@@ -86,8 +89,13 @@ class ExtenderApp(RoutedApp):
             verbs.append(verb("preempt", self.handlers.preempt, fallback=all_candidates))
         if binder is not None:
             verbs.append(verb("bind", BindVerb(binder=binder).answer, in_thread=True))
+        api = (
+            ScoreApi(holder=holder, unfit=self.handlers.unfit, now_s=now_s).route(),
+            ExplainApi(explained=self.handlers.explained).route(),
+            openapi_route(lambda: self.routes.names),
+        )
         super().__init__(
-            [*verbs, *routes],
+            [*verbs, *api, *routes],
             probes=Probes(self._checks, lambda: self.metrics.render(self.holder.current, self.now_s())),
             answered=self.metrics.answered,
             limits=limits,

@@ -168,16 +168,22 @@ class Pod(msgspec.Struct, frozen=True):
     spec: PodSpec | None = None
 
 
-class _NodeMeta(msgspec.Struct, frozen=True, gc=False):
+class NodeMeta(msgspec.Struct, frozen=True, gc=False):
+    """Of a node's metadata, what is read."""
+
     name: str
 
 
-class _Node(msgspec.Struct, frozen=True, gc=False):
-    metadata: _NodeMeta
+class NodeItem(msgspec.Struct, frozen=True, gc=False):
+    """A node, of which only the name is read."""
+
+    metadata: NodeMeta
 
 
-class _NodeList(msgspec.Struct, frozen=True, gc=False):
-    items: list[_Node] | None = None
+class NodeList(msgspec.Struct, frozen=True, gc=False):
+    """Whole nodes."""
+
+    items: list[NodeItem] | None = None
 
 
 class _RawArgs(msgspec.Struct, frozen=True, gc=False):
@@ -187,7 +193,7 @@ class _RawArgs(msgspec.Struct, frozen=True, gc=False):
 
 
 class _NamedArgs(msgspec.Struct, frozen=True, gc=False):
-    nodes: _NodeList | None = msgspec.field(name="Nodes")
+    nodes: NodeList | None = msgspec.field(name="Nodes")
     node_names: msgspec.Raw = msgspec.field(name="NodeNames")
     pod: msgspec.Raw = msgspec.field(name="Pod")
 
@@ -209,16 +215,16 @@ class OfferedNodes(msgspec.Struct, frozen=True):
         Null when whole nodes are sent.
     """
 
-    pod: dict[str, Any] | None = msgspec.field(name="Pod")
-    nodes: _NodeList | None = msgspec.field(name="Nodes")
-    node_names: list[str] | None = msgspec.field(name="NodeNames")
+    pod: dict[str, Any] | None = msgspec.field(name="Pod", default=None)
+    nodes: NodeList | None = msgspec.field(name="Nodes", default=None)
+    node_names: list[str] | None = msgspec.field(name="NodeNames", default=None)
 
 
 _args_decoder: Final = msgspec.json.Decoder(_RawArgs)
 _named_args_decoder: Final = msgspec.json.Decoder(_NamedArgs)
 _any_case_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names_decoder: Final = msgspec.json.Decoder(list[str])
-_nodes_decoder: Final = msgspec.json.Decoder(_NodeList)
+_nodes_decoder: Final = msgspec.json.Decoder(NodeList)
 _raw_nodes_decoder: Final = msgspec.json.Decoder(_RawNodeList)
 _pod_decoder: Final = msgspec.json.Decoder(Pod | None)
 _encoder: Final = msgspec.json.Encoder()

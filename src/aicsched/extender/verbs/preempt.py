@@ -82,20 +82,28 @@ class PreemptionArgs(msgspec.Struct, frozen=True):
     victims: dict[str, MetaVictims]
 
 
-class _Meta(msgspec.Struct, frozen=True, gc=False):
+class VictimMeta(msgspec.Struct, frozen=True, gc=False):
+    """Of a victim's metadata, what is read."""
+
     uid: _Uid
 
 
-class _FullPod(msgspec.Struct, frozen=True, gc=False):
-    metadata: _Meta
+class VictimPod(msgspec.Struct, frozen=True, gc=False):
+    """A victim as a whole pod, of which only the uid is read."""
+
+    metadata: VictimMeta
 
 
-class _OfferedFull(msgspec.Struct, frozen=True, gc=False):
-    pods: list[_FullPod] | None = msgspec.field(name="Pods")
+class VictimPods(msgspec.Struct, frozen=True, gc=False):
+    """The victims of a node, as whole pods, and how many disruption budgets break."""
+
+    pods: list[VictimPod] | None = msgspec.field(name="Pods")
     violations: _Count = msgspec.field(name="NumPDBViolations", default=0)
 
 
-class _OfferedMeta(msgspec.Struct, frozen=True, gc=False):
+class VictimUids(msgspec.Struct, frozen=True, gc=False):
+    """The victims of a node by uid, and how many disruption budgets break."""
+
     pods: list[MetaPod] | None = msgspec.field(name="Pods")
     violations: _Count = msgspec.field(name="NumPDBViolations", default=0)
 
@@ -111,9 +119,9 @@ class OfferedVictims(msgspec.Struct, frozen=True):
         Who wants in.
     """
 
-    full: dict[str, _OfferedFull | None] | None = msgspec.field(name="NodeNameToVictims", default=None)
-    meta: dict[str, _OfferedMeta | None] | None = msgspec.field(name="NodeNameToMetaVictims", default=None)
-    pod: msgspec.Raw = msgspec.field(name="Pod", default=_NULL)
+    full: dict[str, VictimPods | None] | None = msgspec.field(name="NodeNameToVictims", default=None)
+    meta: dict[str, VictimUids | None] | None = msgspec.field(name="NodeNameToMetaVictims", default=None)
+    pod: msgspec.Raw = msgspec.field(name="Pod", default_factory=lambda: _NULL)
 
 
 class PreemptionResult(msgspec.Struct, frozen=True):
