@@ -146,9 +146,7 @@ ALERTS: Final = (
         "critical",
         f"max by (pod) (aicsched_snapshot_age_seconds{{{_EXTENDER}}}) > 300",
         "5m",
-        "{{ $labels.pod }} answers from a snapshot that is "
-        + _SECONDS
-        + " old: all its answers are neutral.",
+        "{{ $labels.pod }} answers from a snapshot that is " + _SECONDS + " old: all answers are neutral.",
         "Its log says what a new one fails of. `max_age_s` is the limit, `refresh_s` how often one is made.",
     ),
     Alert(
