@@ -34,6 +34,7 @@ REGISTRY = {
     "extender": "benchmarks.extender_latency",
     "extender_http": "benchmarks.extender_http",
     "extender_scheduler": "benchmarks.extender_scheduler",
+    "extender_soak": "benchmarks.extender_soak",
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Benchmark results
