@@ -25,9 +25,10 @@ VARIANTS: dict[str, dict[str, Any]] = {overlay.name: overlay.values for overlay 
     "pinned": {"image": {"digest": "sha256:" + "0" * 64, "repository": "registry.example.com/team/aicsched"}},
     "told": {
         "tokensSecret": "tokens",
+        "tls": {"clients": ["system:kube-scheduler", "spiffe://example.org/ns/kube-system/sa/s"]},
         "imagePullSecrets": [{"name": "pull"}],
         "settings": {
-            "extender": 'prometheus = "http://prometheus.monitoring:9090"\nhistory_days = 7\n',
+            "extender": 'prometheus = "http://prometheus.monitoring:9090/?a=1&b=<2>"\nhistory_days = 7\n',
             "tables": '[signals]\norder = ["uk"]\n\n[signals.uk]\nzones = ["GB"]\n',
             "policies": '[policies.default]\nbase = "carbon-first"\n',
         },

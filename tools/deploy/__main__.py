@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tools.deploy.alerts import docs_table as alerts
 from tools.deploy.tree import chart, kustomize, monitoring, rendered
+from tools.deploy.tree import docs_table as overlays
+from tools.deploy.values import table as values
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # Folders that hold nothing else: what is no longer made is removed there.
@@ -16,7 +19,23 @@ OWN: Final = ("deploy/helm", "deploy/kustomize", "deploy/rendered", "deploy/graf
 def wanted() -> dict[Path, str]:
     """Return all texts that are made, by path."""
     texts = chart() | kustomize() | rendered() | monitoring()
-    return {ROOT / "deploy" / path: text for path, text in texts.items()}
+    made = {ROOT / "deploy" / path: text for path, text in texts.items()}
+    page = ROOT / "docs" / "deployment.md"
+    made[page] = filled(page.read_text("utf-8"))
+    return made
+
+
+def filled(page: str) -> str:
+    """Put the tables that are made into a page, between the comments that name them."""
+    for name, table in (("overlays", overlays()), ("values", values()), ("alerts", alerts())):
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        head, _, rest = page.partition(begin)
+        _, found, tail = rest.partition(end)
+        if not found:
+            msg = f"docs/deployment.md has no place for the table of {name}"
+            raise ValueError(msg)
+        page = head + begin + table + end + tail
+    return page
 
 
 def main(arguments: list[str]) -> int:

@@ -44,7 +44,10 @@ SETTINGS: Final = "/etc/aicsched"
 STATE: Final = "/var/lib/aicsched"
 _USER: Final = 65_532
 _SETTINGS: Final = ("settings.extender", "settings.tables", "settings.policies")
-_TOLD: Final = {"extender": _SETTINGS, "gates": (*_SETTINGS, "gates.settings")}
+_TOLD: Final = {
+    "extender": (*_SETTINGS, "tls.clients", "bind.enabled", "secondScheduler.name"),
+    "gates": (*_SETTINGS, "gates.settings"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,17 +172,26 @@ class Digest:
 
     def of(self, values: Values) -> str:
         """Compute it."""
-        text = "".join(str(_get(values, path)) for path in self.paths)
+        text = "".join(_json(_get(values, path)) for path in self.paths)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def helm(self) -> str:
         """Say it to Helm."""
-        named = " ".join(f".Values.{path}" for path in self.paths)
+        named = " ".join(f"(toJson .Values.{path})" for path in self.paths)
         return f'{{{{ printf "{"%s" * len(self.paths)}" {named} | sha256sum }}}}'
 
 
 NAMESPACE: Final = Ref("Release.Namespace")
 """Where a release lives: not among a chart's values, but Helm's own."""
+
+
+# Go writes these so, since its JSON may stand in a page.
+_ESCAPED: Final = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"})
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - whatever it is
+    """Write JSON as Helm's toJson does."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True).translate(_ESCAPED)
 
 
 def _get(values: Values, path: str) -> Any:  # noqa: ANN401 - whatever it is
@@ -236,7 +245,7 @@ def plain(value: Any, values: Values) -> Any:  # noqa: ANN401, PLR0911 - a descr
 
 def _inside(hole: re.Match[str], values: Values) -> str:
     found = _get(values, hole[2])
-    return str(found) if hole[1] == "@" else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    return str(found) if hole[1] == "@" else _json(found)
 
 
 def _text(text: Text, values: Values) -> Iterator[str]:

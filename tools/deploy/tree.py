@@ -16,6 +16,8 @@ from tools.deploy.values import defaults, merged, schema, values_yaml, version
 from tools.deploy.workloads import WORKLOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tools.deploy.pieces import Piece
 
 __all__ = [
@@ -216,6 +218,29 @@ def chart() -> dict[str, str]:
         text = write_yaml(overlay.values) if overlay.values else "{}\n"
         made[f"{root}/ci/{overlay.name}-values.yaml"] = f"# {overlay.about}\n" + text
     return made
+
+
+def docs_table() -> str:
+    """Write the table of overlays for the docs.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rows = ["| overlay | what it is | Helm |", "| --- | --- | --- |"]
+    for overlay in OVERLAYS:
+        said = " ".join(f"--set {path}={value}" for path, value in _flat(overlay.values))
+        rows.append(f"| `{overlay.name}` | {overlay.about} | {f'`{said}`' if said else 'the defaults'} |")
+    return "\n".join(rows) + "\n"
+
+
+def _flat(values: dict[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{at}{key}.")
+        else:
+            yield f"{at}{key}", str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def monitoring() -> dict[str, str]:
