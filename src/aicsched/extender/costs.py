@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -78,8 +77,10 @@ class FleetCosts:
         One for each set of thresholds that policies have.
     seats : tuple of (int, int)
         For each policy its engine, and its index there.
-    columns : mapping of float to NodeColumns
-        By span [h], with the thresholds of the first policy: facts and intensities are the same for all.
+    met_g_per_kwh : mapping of float to ndarray, shape (nodes,)
+        By span [h], the mean intensity that scores reckon with.
+    embodied_g_per_vcpu_h : ndarray, shape (nodes,)
+        Amortised share of the hardware.
     signals : tuple of str
         Per node: ``"fresh"``, ``"degraded"``, ``"neutral"`` or ``"unknown"``.
     policies : PolicyTable
@@ -97,7 +98,8 @@ class FleetCosts:
     fleet: Fleet
     engines: tuple[ScoreEngine, ...]
     seats: tuple[tuple[int, int], ...]
-    columns: Mapping[float, NodeColumns]
+    met_g_per_kwh: Mapping[float, Array]
+    embodied_g_per_vcpu_h: Array
     signals: tuple[str, ...]
     policies: PolicyTable
     lives: Mapping[tuple[str, str], float]
@@ -106,13 +108,14 @@ class FleetCosts:
     measured: tuple[str, ...] = ()
     regions: tuple[str, ...] = field(init=False, repr=False)
     known: NDArray[np.bool_] = field(init=False, repr=False)
-    _remembered: Callable[[_Key], Array] = field(init=False, repr=False)
+    _remembered: dict[_Key, Array] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         known = np.array([signal != "unknown" for signal in self.signals], dtype=np.bool_)
         object.__setattr__(self, "regions", tuple(node.region for node in self.fleet.nodes))
         object.__setattr__(self, "known", known)
-        object.__setattr__(self, "_remembered", lru_cache(_REMEMBERED)(self._cost_g))
+        # Not by lru_cache on a method: the circle would keep each snapshot until the collector's next walk.
+        object.__setattr__(self, "_remembered", {})
 
     @property
     def spans_h(self) -> tuple[float, ...]:
@@ -159,7 +162,14 @@ class FleetCosts:
             Operational grams, the idle share it keeps awake, and the risk it brings [g]; NaN on a grid
             of which nothing is known; read-only.
         """
-        return self._remembered(self._key(request))
+        key = self._key(request)
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._cost_g(key)
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found
+        return found
 
     def _key(self, request: PodRequest) -> _Key:
         choice = self.policies.choose(request.namespace, request.policy)
@@ -200,20 +210,20 @@ class FleetCosts:
         count = len(self.fleet.nodes)
         return engine.terms(pod, np.zeros(count, np.int64), np.arange(count))
 
-    def span(self, duration_s: float) -> NodeColumns:
-        """Return the nodes over the shortest span that holds a duration, else over the longest.
+    def met(self, duration_s: float) -> Array:
+        """Return the mean intensity that scores reckon with.
 
         Parameters
         ----------
         duration_s : float
-            How long [s].
+            How long a pod runs [s].
 
         Returns
         -------
-        NodeColumns
-            With the mean intensities of that span.
+        ndarray, shape (nodes,)
+            Of a zone whose signal is too old, the mean of the others [g/kWh].
         """
-        return self.columns[self.span_h(duration_s)]
+        return self.met_g_per_kwh[self.span_h(duration_s)]
 
     def span_h(self, duration_s: float) -> float:
         """Return the length of the span that stands for a duration.
@@ -244,7 +254,7 @@ class FleetCosts:
             [g/kWh]; NaN where the signal is unknown or too old to count.
         """
         counts = np.array([signal in {"fresh", "degraded"} for signal in self.signals], dtype=np.bool_)
-        return np.where(counts, self.span(duration_s).mid_g_per_kwh, np.nan)
+        return np.where(counts, self.met(duration_s), np.nan)
 
     def refusals(self, request: PodRequest, *, stale: bool = False) -> Refusals | None:
         """Hold the nodes against a pod's hard constraints, and those of its namespace.
@@ -331,7 +341,7 @@ def fleet_costs(  # noqa: PLR0913 - one keyword per thing that is known
         groups.setdefault(weights.objectives, []).append(index)
     engines: list[ScoreEngine] = []
     seats = [(0, 0)] * len(table.weights)
-    columns: dict[float, NodeColumns] = {}
+    first: dict[float, NodeColumns] = {}
     for objectives, members in groups.items():
         own = tuple(table.weights[index] for index in members)
         spans = {
@@ -344,13 +354,15 @@ def fleet_costs(  # noqa: PLR0913 - one keyword per thing that is known
         }  # fmt: skip
         for seat, index in enumerate(members):
             seats[index] = (len(engines), seat)
-        columns = columns or spans
+        # Facts and intensities are the same for all thresholds.
+        first = first or spans
         engines.append(ScoreEngine(spans, own, [region.name for region in fleet.regions]))
     return FleetCosts(
         fleet=fleet,
         engines=tuple(engines),
         seats=tuple(seats),
-        columns=columns,
+        met_g_per_kwh={span_h: nodes.mid_g_per_kwh for span_h, nodes in first.items()},
+        embodied_g_per_vcpu_h=next(iter(first.values())).embodied_g_per_vcpu_h,
         signals=_signals(fleet, forecasts, unknown),
         policies=table,
         lives=lives,

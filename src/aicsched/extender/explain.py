@@ -312,7 +312,7 @@ def _nodes(costs: FleetCosts, request: PodRequest, neutral: str) -> list[NodeTer
     total_g = costs.cost_g(request)
     terms, refusals = costs.terms(request), costs.refusals(request)
     duration_s = costs.life(request).duration_s
-    met, known = costs.span(duration_s).mid_g_per_kwh, costs.known
+    met, known = costs.met(duration_s), costs.known
     levels: NDArray[np.int64] = (
         np.full(len(total_g), NEUTRAL_LEVEL) if neutral else levels_from_grams(total_g)
     )

@@ -140,14 +140,14 @@ def decision_of(pod: PodFacts, snapshot: Snapshot, room: Room, *, now_s: float) 
     met = costs.g_per_kwh(duration_s)
     if np.isnan(met[place]):
         return None
-    terms, columns = costs.terms(request), costs.span(duration_s)
+    terms = costs.terms(request)
     operational_g: Array = terms.grams["operational"][1] + terms.grams["idle_share"][1]
     others = (room.vcpus >= pod.request.vcpus) & (room.memory_gib >= pod.request.memory_gib) & ~np.isnan(met)
     others[place] = True
     start_s = int(pod.bound_s if pod.bound_s == pod.bound_s else now_s)
     forecast = costs.forecasts[costs.fleet.region(costs.fleet.nodes[place].region).grid_zone]
     own_g, mean_g = float(operational_g[place]), float(operational_g[others].mean())
-    embodied_g = float(columns.embodied_g_per_vcpu_h[place]) * request.vcpus * duration_s / HOUR_S
+    embodied_g = float(costs.embodied_g_per_vcpu_h[place]) * request.vcpus * duration_s / HOUR_S
     # What keeps an empty machine on is energy too: grams over the intensity they were made of.
     energy_kwh = own_g / float(met[place]) if met[place] > 0 else float(terms.energy_kwh[1, place])
     best = int(np.flatnonzero(others)[np.argmin(operational_g[others])])

@@ -84,8 +84,9 @@ class LiveCluster:
         watch : ClusterWatch
             Of nodes and pods.
         """
-        watch.listen("nodes", self.node_event)
-        watch.listen("pods", self.pod_event)
+        # What is kept here as facts need not be kept there as objects, ten times as large.
+        watch.listen("nodes", self.node_event, forget=True)
+        watch.listen("pods", self.pod_event, forget=True)
 
     def moment(self) -> Moment:
         """Return what is known now.
@@ -134,19 +135,24 @@ class LiveCluster:
         """
         meta = item["metadata"]
         key = (str(meta.get("namespace", "")), str(meta.get("name", "")))
+        if event == "DELETED":
+            # The object may hold no more than its name.
+            with self._guard:
+                before = self._pods.pop(key, None)
+            if before is not None and not before.ended:
+                self._lives.ended(before, now_s=self._now_s())
+            return
         facts: PodFacts | None = self._read(pod_facts, item, f"pod '{key[0]}/{key[1]}'")
+        if facts is None:
+            return
         with self._guard:
             before = self._pods.get(key)
-            if facts is None or event == "DELETED":
-                self._pods.pop(key, None)
-            else:
-                self._pods[key] = facts
-        same = before is not None and facts is not None and before.uid == facts.uid
-        if facts is not None and facts.node and not (same and before is not None and before.node):
+            self._pods[key] = facts
+        if before is not None and before.uid != facts.uid:
+            before = None
+        if facts.node and (before is None or not before.node):
             self._bound(facts)
-        ended_now = facts is not None and facts.ended and not (same and before is not None and before.ended)
-        deleted = event == "DELETED" and facts is not None and not facts.ended
-        if facts is not None and (ended_now or deleted):
+        if facts.ended and (before is None or not before.ended):
             self._lives.ended(facts, now_s=self._now_s())
 
     def _read(self, read: Callable[[dict[str, Any]], Any], item: dict[str, Any], what: str) -> Any:  # noqa: ANN401

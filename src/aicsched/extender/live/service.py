@@ -17,6 +17,7 @@ from aicsched.extender.live.lives import Lives
 from aicsched.extender.live.metrics import LiveMetrics
 from aicsched.extender.live.refresher import Refresher
 from aicsched.extender.live.telemetry import LiveTelemetry
+from aicsched.extender.memory import give_back_memory, keep_freed_memory
 from aicsched.extender.metrics import ExtenderMetrics
 from aicsched.extender.podrequest import PodRequest
 from aicsched.extender.policies import PolicyTable
@@ -159,6 +160,8 @@ class LiveService:
     def start(self) -> None:
         """Begin to follow the cluster and to refresh; returns at once."""
         sys.setswitchinterval(_SWITCH_S)
+        # Before there are threads, whose memory it is about.
+        keep_freed_memory()
         self._begun_s = time.monotonic()
         if self.carbon is not None:
             carbon = self.carbon
@@ -258,6 +261,7 @@ class LiveService:
             self._wake()
             raise
         if new:
+            give_back_memory()
             self._wake()
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from aicsched.domain.telemetry import TOPS, Telemetry
 from aicsched.errors import SignalGap
+from aicsched.extender.live.assessing import AssessTask, assess_apart
 from aicsched.observe import get_logger
-from aicsched.score.risk.assess import NodeRisk, assess
 from aicsched.score.risk.curves import RiskCurves
 from aicsched.slots import DAY_S, HOUR_S, SlotGrid
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aicsched.score.risk.assess import NodeRisk
     from aicsched.score.slo_risk import Objectives
     from aicsched.signals.prometheus.read import PrometheusTelemetry
 
@@ -32,7 +33,6 @@ __all__ = ["Assessed", "LiveTelemetry", "grown"]
 _log = get_logger("extender.live")
 # What the risk also reads, where a cluster's exporters have it.
 _WISHES: Final = ("ready_share", "restarts", "memory_stall_share", "latency_p99_ms")
-_NOBODY: Final = ""
 
 
 def grown(old: Telemetry | None, new: Telemetry, keep: int) -> Telemetry:
@@ -149,6 +149,8 @@ class LiveTelemetry:
         All thresholds that policies have.
     spans_h : sequence of float
         All spans that pods may take [h].
+    assess : callable
+        Does an `AssessTask`.
     """
 
     def __init__(
@@ -159,12 +161,14 @@ class LiveTelemetry:
         objectives: Iterable[Objectives],
         spans_h: Sequence[float],
         step_s: int = HOUR_S,
+        assess: Callable[[AssessTask], dict[tuple[Objectives, float], NodeRisk]] = assess_apart,
     ) -> None:
         self._source = source
         self._step_s = step_s
         self._keep = days * DAY_S // step_s
         self._objectives = tuple(dict.fromkeys(objectives))
-        self._spans_h = tuple(spans_h)
+        self._spans_h = tuple(map(float, spans_h))
+        self._assess = assess
         self._window: Telemetry | None = None
         self._fields: tuple[str, ...] | None = None
         self._late = -1
@@ -239,15 +243,8 @@ class LiveTelemetry:
         came = any(name in nodes and name not in rows for name in window.nodes)
         if late == self._late and not came:
             return False
-        names = [*nodes, _NOBODY]
-        vcpus = np.array([*nodes.values(), float(np.median([*nodes.values()]))])
-        risks = {
-            (objectives, float(span_h)): assess(
-                window, names, vcpus, objectives, start_s=int(now_s), duration_s=span_h * HOUR_S
-            )
-            for objectives in self._objectives
-            for span_h in self._spans_h
-        }
+        task = AssessTask(window, dict(nodes), self._objectives, self._spans_h, int(now_s))
+        risks = self._assess(task)
         self.current = Assessed(window, {name: place for place, name in enumerate(nodes)}, risks)
         self._late = late
         return True

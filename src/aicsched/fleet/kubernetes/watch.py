@@ -33,17 +33,9 @@ __all__ = ["ClusterWatch", "WatchLimits", "connect"]
 _log = get_logger("fleet.kubernetes")
 _RIGHTS: Final = {"nodes": "nodes", "pods": "pods", "budgets": "poddisruptionbudgets.policy"}
 _HEAVY: Final = (
-    "env",
-    "envFrom",
-    "volumeMounts",
-    "command",
-    "args",
-    "livenessProbe",
-    "readinessProbe",
-    "startupProbe",
-    "lifecycle",
-    "securityContext",
-)
+    "env", "envFrom", "volumeMounts", "command", "args", "livenessProbe", "readinessProbe", "startupProbe",
+    "lifecycle", "securityContext",
+)  # fmt: skip
 _GONE: Final = 410
 _BREATH_S: Final = 0.02
 
@@ -248,7 +240,9 @@ class ClusterWatch:
                 raise SourceUnavailable(msg, hint="try again later")
             time.sleep(0.02)
 
-    def listen(self, kind: str, heard: Callable[[str, dict[str, Any]], None]) -> None:
+    def listen(
+        self, kind: str, heard: Callable[[str, dict[str, Any]], None], *, forget: bool = False
+    ) -> None:
         """Be told of each object that comes, changes or goes; call this before `start`.
 
         Parameters
@@ -259,10 +253,18 @@ class ClusterWatch:
             Called in the thread of the informer, one event after another, with ``"ADDED"``,
             ``"MODIFIED"`` or ``"DELETED"`` and the object. What was there before is added first; what
             went while the watch was broken is told as deleted.
+        forget : bool
+            Keep no more of an object than its name, once it was told: then a deleted one may come with
+            nothing else, and `cluster` isn't to be used.
         """
 
         def telling(event: str) -> Callable[[Any], None]:
-            return lambda item: heard(event, item)
+            def tell(item: Any) -> None:  # noqa: ANN401 - any JSON
+                heard(event, item)
+                if forget:
+                    _strip(item)
+
+            return tell
 
         for event in ("ADDED", "MODIFIED", "DELETED"):
             self._informers[kind].add_event_handler(event, telling(event))
@@ -477,6 +479,12 @@ def _slim(kind: str, item: Any) -> None:  # noqa: ANN401 - any JSON
                 if isinstance(container, dict):
                     for heavy in _HEAVY:
                         container.pop(heavy, None)
+
+
+def _strip(item: dict[str, Any]) -> None:
+    meta = item["metadata"]
+    item.clear()
+    item["metadata"] = {key: meta[key] for key in ("namespace", "name", "resourceVersion") if key in meta}
 
 
 def _cut(answer: Any) -> None:  # noqa: ANN401 - a response of urllib3
