@@ -14,9 +14,18 @@ import yaml
 from aicsched.extender import names
 from tests.debian_kit import NotToBeHad
 from tests.deploy_kit import CUSTOM, DEPLOY, VARIANTS, by_key, pods_of, rendered, role_of
-from tests.e2e.control_plane import RefusedError
+from tests.e2e.control_plane import RefusedError, free_port, scheduler
 from tests.e2e.go_tools import go_tool
-from tests.e2e.objects import eventually
+from tests.e2e.objects import (
+    eventually,
+    make_namespace,
+    make_nodes,
+    make_pods,
+    nodes_of,
+    plain_pod,
+    wait_bound,
+)
+from tests.e2e.serving import SNAPSHOT, grams_of, serving
 from tools.deploy.template import write_yaml
 from tools.deploy.tree import NAMESPACE, OVERLAYS, render
 
@@ -371,3 +380,37 @@ def test_roles_of_the_system_that_are_bound_are_there(shared_plane: ControlPlane
         where = "kube-system" if each["kind"] == "Role" else None
         made = {"kind": each["kind"], "metadata": {"namespace": where}}
         assert shared_plane.call("GET", f"{path_of(made)}/{each['name']}")["rules"]
+
+
+# ---------------------------------------------------------------- a second scheduler
+
+
+def test_a_second_scheduler_places_the_pods_that_name_it(plane: ControlPlane) -> None:
+    """Its configuration and its rights are the manifest's, the account's token the API server's own."""
+    port = free_port()
+    objects = render({"mode": "secondScheduler", "port": port})
+    held = by_key(objects)
+    make_namespace(plane, NAMESPACE)
+    token = plane.service_account(NAMESPACE, "aicsched-extender")
+    granted = [each for each in objects if each["apiVersion"].startswith("rbac.")]
+    for each in granted:
+        plane.call("POST", path_of(each), each)
+    config = yaml.safe_load(held["ConfigMap", NAMESPACE, "aicsched-scheduler"]["data"]["config.yaml"])
+    # In a pod it would find the API server by itself.
+    config["clientConnection"] = {"kubeconfig": str(plane.kubeconfig(token))}
+    nodes = make_nodes(plane, 5)
+    green = nodes[3]
+    try:
+        with serving(["-c", SNAPSHOT, grams_of(nodes, green), str(port)]), scheduler(plane, config):
+            pods = [plain_pod(f"p-{n}", schedulerName="carbon-scheduler") for n in range(3)]
+            named = make_pods(plane, pods)
+            others = make_pods(plane, [plain_pod("other")])
+            assert set(wait_bound(plane, named).values()) == {green}
+            leases = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+            lease = plane.call("GET", f"{leases}/carbon-scheduler")
+            assert lease["spec"]["holderIdentity"]
+            assert nodes_of(plane)[others[0]] == ""
+    finally:
+        for each in granted:
+            plane.call("DELETE", f"{path_of(each)}/{each['metadata']['name']}")
+        plane.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/aicsched-extender")
