@@ -213,6 +213,26 @@ def test_a_backfill_by_the_hour_is_there_for_readers(
     assert [(row["step_s"], row["slots"] > 9 * 40) for row in told] == [(1800, True)]
 
 
+@pytest.mark.parametrize(("late_h", "code"), [(0, 0), (4, 0), (9, 2)])
+def test_what_is_read_live_is_planned_from_now_however_late_it_is(
+    capsys: pytest.CaptureFixture[str], folder: Path, late_h: int, code: int
+) -> None:
+    api = UkApi(lambda: time.time() - late_h * HOUR_S, level=lambda start_s: 100 + start_s // 1800 % 48)
+    with upstream(api) as server:
+        text = f'[signals]\norder = ["uk"]\n[signals.uk]\nurl = "{server.url}"\nzones = ["GB"]\n'
+        (folder / "other.toml").write_text(text)
+        options = ("--carbon", "live:", "--config", "other.toml", "--horizon", "3")
+        hours = {int(time.time()) // HOUR_S}
+        told = answer(capsys, "forecast", "--model", "seasonal", *options, code=code)
+        hours.add(int(time.time()) // HOUR_S)
+    if code:
+        assert told["error"]["code"] == "signal-gap"
+        return
+    made = told["forecasts"]["GB"]
+    assert parse_time(made["slot_starts"][0]) in {hour * HOUR_S for hour in hours}
+    assert ("degraded" in made["flags"]) is (late_h > 0)
+
+
 # ---------------------------------------------------------------- tables
 def test_a_table_with_a_heading_too_few_is_no_table() -> None:
     with pytest.raises(ValueError, match="3 cells below 2 headings"):

@@ -235,7 +235,7 @@ def drill(
         source = open_carbon(carbon, column=column, unit=unit, kind=kind, time_zone=time_zone)
         zones = sorted({region.grid_zone for region in sites.regions})
         curves = zone_forecasts(
-            source, zones, at_s=planning_time(at, sample=not carbon), horizon_h=_WEEK_H, model=model or "auto"
+            source, zones, at_s=planning_time(at, source), horizon_h=_WEEK_H, model=model or "auto"
         )[1]
         progress("place")
         cost_g = _grams(sites, curves)

@@ -76,7 +76,7 @@ def forecast(
     source = open_carbon(
         carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
     )
-    at_s = planning_time(at, sample=not carbon)
+    at_s = planning_time(at, source)
     zones = zone or list(source.zones())
     covariates = open_covariates(carbon, weather=weather, weather_lag_h=weather_lag, mix=mix, lag_h=lag)
     _, made = zone_forecasts(

@@ -190,9 +190,9 @@ def _open_stored(files: list[str], kind: IntensityKind | None, config: Path | No
     prefix, _, path = files[0].partition(":")
     if prefix == "store":
         return stored_carbon(open_store(settings, path, read_only=True), settings, kind=kind)
-    from aicsched.signals.precedence import open_merged
+    from aicsched.signals.precedence import Present, open_merged
 
-    return open_merged(settings, store=open_store(settings, path))
+    return Present(open_merged(settings, store=open_store(settings, path)))
 
 
 def stored_carbon(
@@ -263,15 +263,16 @@ def open_fleet(path: Path | None) -> Fleet:
     return read_fleet(path)
 
 
-def planning_time(at: str | None, *, sample: bool) -> int | None:
+def planning_time(at: str | None, source: CarbonSource) -> int | None:
     """Return the planning time that was asked for.
 
     Parameters
     ----------
     at : str or None
         ISO 8601 with an offset.
-    sample : bool
-        True when intensities come from the embedded sample: its own "now" is the default then.
+    source : CarbonSource
+        Where intensities come from: without a time, those read live are planned from the hour under way,
+        however old they are, and the embedded sample from its own "now".
 
     Returns
     -------
@@ -287,11 +288,12 @@ def planning_time(at: str | None, *, sample: bool) -> int | None:
         from aicsched.slots import parse_time
 
         return parse_time(at)
-    if sample:
-        from aicsched.signals.carbon.sample import SAMPLE_NOW_S
+    from aicsched.signals.carbon.sample import SAMPLE_NOW_S, SampleCarbon
+    from aicsched.signals.precedence import Present
 
+    if isinstance(source, SampleCarbon):
         return SAMPLE_NOW_S
-    return None
+    return source.at_s if isinstance(source, Present) else None
 
 
 def open_covariates(

@@ -96,7 +96,7 @@ def plan(
             ),
             open_fleet(fleet),
         )
-        at_s = planning_time(at, sample=not carbon)
+        at_s = planning_time(at, source)
         queue = _queue(jobs, sites)
         check_jobs(queue, sites)
         run = plan_work(

@@ -59,7 +59,7 @@ def recommend(
         open_fleet(fleet),
     )
     seen = open_telemetry(telemetry, sites)
-    found = recommend_for(sites, seen, source, now_s=planning_time(at, sample=not carbon))
+    found = recommend_for(sites, seen, source, now_s=planning_time(at, source))
     files = {"plan": str(write_plan(found, output_folder(out) / "recycle-plan.json"))} if out else {}
     if as_json:
         emit_json(

@@ -215,7 +215,7 @@ def regions(
         carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
     )
     policy = _Chosen(preset, policy_file, namespace)
-    inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
+    inputs = _Inputs(source, fleet, at, model, hours, config, policy)
     request = _request(vcpus, hours, data_gb, home)
     paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
     cards = score_regions(
@@ -262,7 +262,7 @@ def nodes(
         carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
     )
     policy = _Chosen(preset, policy_file, namespace)
-    inputs = _Inputs(source, fleet, at, model, hours, config, policy, sample=not carbon)
+    inputs = _Inputs(source, fleet, at, model, hours, config, policy)
     request = _request(vcpus, hours, data_gb, home, memory_gib)
     seen = open_telemetry(telemetry, inputs.fleet)
     paid = open_prices(prices, purchase=purchase, exchange=exchange, start_s=inputs.at_s, hours=hours)
@@ -299,7 +299,7 @@ def backends(
         carbon, column=column, unit=unit, kind=kind, time_zone=time_zone, lag_h=lag, config=config
     )
     policy = _Chosen(preset, policy_file, namespace)
-    inputs = _Inputs(source, fleet, at, model, 24.0, config, policy, sample=not carbon)
+    inputs = _Inputs(source, fleet, at, model, 24.0, config, policy)
     cards = score_backends(inputs.fleet, inputs.forecasts, start_s=inputs.at_s, weights=inputs.weights)
     _show("Backends, each for its default workload", cards, top=top, as_json=as_json)
 
@@ -327,8 +327,6 @@ class _Inputs:
         hours: float,
         config: Path | None,
         policy: _Chosen,
-        *,
-        sample: bool,
     ) -> None:
         from aicsched.config import load_settings
 
@@ -336,7 +334,7 @@ class _Inputs:
         self.fleet = open_fleet(fleet)
         zones = sorted({region.grid_zone for region in self.fleet.regions})
         horizon_h = max(24, int(hours) + 1)
-        at_s = planning_time(at, sample=sample)
+        at_s = planning_time(at, source)
         _, self.forecasts = zone_forecasts(
             source, zones, at_s=at_s, horizon_h=horizon_h, model=settings.model
         )
