@@ -131,6 +131,7 @@ class _State:
 
     synced: bool = False
     heard_s: float = -float("inf")
+    opened_s: float = -float("inf")
     failures: int = 0
     fault: AicschedError | None = None
     doubles: tuple[str, ...] = ()
@@ -341,6 +342,11 @@ class ClusterWatch:
             watching = bool(options.get("watch"))
             # That it watches says that the list is in its cache.
             state.synced |= watching
+            # An open watch says nothing yet, or at once that what we hold is too old. One that went on
+            # for long was none too old when it began.
+            if watching and time.monotonic() - state.opened_s > self._limits.watch_s / 2:
+                state.heard_s = max(state.heard_s, state.opened_s)
+            state.opened_s = -float("inf")
             self._rest(state)
             try:
                 answer = self._watched(kind, options) if watching else self._listed(kind)
@@ -348,7 +354,11 @@ class ClusterWatch:
                 if not self._stopping.is_set():
                     self._failed(kind, error)
                 raise
-            state.failures, state.fault, state.heard_s = 0, None, time.monotonic()
+            state.failures, state.fault = 0, None
+            if watching:
+                state.opened_s = time.monotonic()
+            else:
+                state.heard_s = time.monotonic()
             return answer
 
         # By its documentation the watch learns what it streams: plain mappings, whose versions it follows.

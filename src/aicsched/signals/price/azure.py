@@ -158,7 +158,8 @@ class AzurePrices:
             What came is not what is documented, or not what was asked for.
         """
         refuse_unknown_item(item, self._items, self.source_id)
-        meters = [meter for meter in self._meters(item) if _is(meter, item)]
+        found, flags = self._meters(item)
+        meters = [meter for meter in found if _is(meter, item)]
         if any(meter.currency_code != self._currency for meter in meters):
             msg = f"{self.source_id}: field `currencyCode` is not {self._currency}, which was asked for"
             raise SignalInvalid(msg, hint=_CHANGED, value="currencyCode")
@@ -175,21 +176,24 @@ class AzurePrices:
             currency=self._currency,
             source=f"{self.source_id}#{item}",
             now_s=self._clock.now_s(),
+            flags=tuple(dict.fromkeys(flags)),
         )
 
-    def _meters(self, item: PriceItem) -> list[_Meter]:
+    def _meters(self, item: PriceItem) -> tuple[list[_Meter], tuple[str, ...]]:
         wanted = (
             f"serviceName eq 'Virtual Machines' and armRegionName eq '{item.place}' "
             f"and armSkuName eq '{item.instance_type}' and priceType eq 'Consumption'"
         )
         params = {"api-version": _VERSION, "currencyCode": f"'{self._currency}'", "$filter": wanted}
         found: list[_Meter] = []
+        flags: tuple[str, ...] = ()
         for _ in range(_MOST_PAGES):
             answer = self._transport.get(self._url, params=params)
             page = decode_json(answer.body, _Page, source=self.source_id)
             found += page.items
+            flags += answer.flags()
             if not page.next_page:
-                return found
+                return found, flags
             # Only the query of the next address counts: the answer can't send us elsewhere.
             params = dict(parse_qsl(urlsplit(page.next_page).query))
         msg = f"{self.source_id} has more than {_MOST_PAGES} pages for {item}"
