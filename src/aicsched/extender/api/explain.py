@@ -141,7 +141,8 @@ def explanation_text(told: Explanation) -> str:
     asked = told.asked
     wanted = f"{asked.vcpus:g} vCPUs and {asked.memory_gib:g} GiB for {asked.duration_s / HOUR_S:g} h"
     said = f"(by {asked.duration_from}), scored by {asked.policy} (by {asked.policy_from})"
-    names = list(dict.fromkeys(name for node in told.nodes for name in node.terms_g))
+    # What is 0 on all of them tells nothing.
+    names = list(dict.fromkeys(name for node in told.nodes for name, grams in node.terms_g.items() if grams))
     head = ["node", "region", "zone", "signal", "g/kWh", "level", "total g"]
     head += [*(name.replace("_", " ") for name in names), "SLO break", "refused"]
     worth = [
