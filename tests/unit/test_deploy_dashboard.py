@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aicsched.observe import METRICS
 from tests.deploy_kit import DEPLOY, our_series, series_of
@@ -118,3 +120,22 @@ def test_prometheus_answers_each_query(title: str, legend: str, expr: str, serve
         # What the legend writes of a series, the series has.
         assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= row["metric"].keys()
         assert all(np.isfinite(float(value)) for _, value in row["values"])
+
+
+def lost_in(one: Any, other: Any, at: str = "") -> list[str]:
+    """List what of one isn't in the other."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [path for key in one for path in lost_in(one[key], other.get(key), f"{at}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [path for n, (a, b) in pairs for path in lost_in(a, b, f"{at}[{n}]")]
+    return [] if one == other else [at]
+
+
+def test_grafanas_own_types_know_every_field() -> None:
+    board = json.loads((DEPLOY / "grafana/aicsched.json").read_text("utf-8"))
+    kept = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+    assert lost_in(board, kept) == []
+    board["panels"][1]["descripton"] = "a typing error"
+    kept = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+    assert lost_in(board, kept) == [".panels[1].descripton"]

@@ -409,7 +409,6 @@ def _variables() -> list[dict[str, Any]]:
             "label": "Namespace",
             "type": "query",
             "datasource": _SOURCE,
-            "definition": query,
             "query": {"query": query, "refId": "namespace"},
             "refresh": 2,
             "sort": 1,
