@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 BODIES = 20_000
 MORE_MIB = 50.0
-VERBS = ("filter", "prioritize", "preempt", "bind")
+SCORE = "api/v1/score"
+VERBS = ("filter", "prioritize", "preempt", "bind", SCORE)
 REFUSALS = {400, 413}
 NODES = ["north-00", "east-01", "node-0000", "a-new-node", "", "é", "x" * 300]
 ODD: list[Any] = [
@@ -67,6 +68,10 @@ def pod(random_: random.Random) -> dict[str, Any]:
 def shape(verb: str, random_: random.Random) -> dict[str, Any]:
     """Make a body as kube-scheduler sends it."""
     offered = random_.sample(NODES, random_.randint(1, len(NODES)))
+    if verb == SCORE:
+        work = {"vcpus": 4, "duration_h": 2.5, "memory_gib": 8, "policy": "carbon-first", "name": "a"}
+        by = random_.choice(({}, {"by": "region"}, {"candidates": offered}, {"best": 3}))
+        return {"work": [work] * random_.randint(1, 3)} | by
     if verb == "bind":
         return {"PodName": "web-0", "PodNamespace": "team", "PodUID": "u", "Node": offered[0]}
     if verb == "preempt":
@@ -144,7 +149,11 @@ def make(verb: str, seed: int) -> bytes:
 def judge(verb: str, status: int, answer: bytes) -> None:
     """Check an answer to a body of which nothing is known: what the scheduler can read, and never {}."""
     value = json.loads(answer)
-    if status != 200:
+    if verb == SCORE:
+        assert status == 200 or (status in {*REFUSALS, 422} and value["status"] == status)
+        for one in [] if status != 200 else value["scores"]:
+            assert all(0 <= each["level"] <= 10 for each in one["candidates"])
+    elif status != 200:
         assert status in REFUSALS, (status, answer[:300])
         assert set(value) == {"code", "error"}
     elif verb == "filter":
