@@ -403,6 +403,17 @@ def test_a_defect_in_a_verb_is_answered_neutral_or_by_a_fault(caplog: Any) -> No
     assert samples(client)["aicsched_extender_fallbacks_total", "fault"] == 3
 
 
+@pytest.mark.parametrize("verb", ["filter", "prioritize"])
+@pytest.mark.parametrize(("depth", "status"), [(64, 200), (500, 200), (2000, 400), (200_000, 400)])
+def test_depth_is_bounded(verb: Any, depth: Any, status: Any) -> None:
+    pod = b'{"metadata":{"annotations":{"aicsched.io/x":"1"}},"spec":{"x":%b%b}}' % (
+        b"[" * depth,
+        b"]" * depth,
+    )
+    body = b'{"Pod":%b,"Nodes":null,"NodeNames":["green"]}' % pod
+    assert make_client().post(f"/{verb}", body).status == status
+
+
 @pytest.mark.parametrize(("coding", "status"), [(b"gzip", 415), (b"br", 415), (b"identity", 200), (b"", 200)])
 def test_packed_bodies_are_refused(coding: Any, status: Any) -> None:
     body = json.dumps(args_by_name("green")).encode()
