@@ -6,9 +6,9 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.debian_kit import ROOT, NotToBeHad
-from tests.deploy_kit import by_key, pods_of, role_of
-from tests.e2e.control_plane import ControlPlane, control_plane
-from tests.e2e.objects import make_nodes
+from tests.deploy_kit import DEPLOY, by_key, pods_of, role_of
+from tests.e2e.control_plane import SCHEDULER, ControlPlane, control_plane, free_port, scheduler
+from tests.e2e.objects import make_nodes, make_pods, plain_pod, wait_bound
+from tests.trust_kit import client_context, make_authority
 from tools.deploy.tree import NAMESPACE, render
 
 if TYPE_CHECKING:
@@ -76,12 +78,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         pytest.skip(f"NOT TESTED against a real control plane: {reason}")
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def ask(port: int, method: str, path: str, body: Any = None, *, host: str = "127.0.0.1") -> tuple[int, str]:
     link = http.client.HTTPConnection(host, port, timeout=10)
     headers = {"Content-Type": "application/json"}
@@ -93,19 +89,19 @@ def ask(port: int, method: str, path: str, body: Any = None, *, host: str = "127
 
 @contextlib.contextmanager
 def contained(spec: dict[str, Any], config: str, folder: Path) -> Generator[subprocess.Popen[bytes]]:
-    """Run the container of a pod's spec."""
+    """Run the container of a pod's spec, with folders of ours where it has its mounts."""
     (container,) = spec["containers"]
-    settings, state, temporary = (folder / name for name in ("settings", "state", "tmp"))
-    for each in (settings, state, temporary):
-        each.mkdir(mode=0o755)
-    (settings / "aicsched.toml").write_text(config)
-    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
-    here = {mounts["settings"]: str(settings), mounts["state"]: str(state)}
+    here = {each["mountPath"]: folder / each["name"] for each in container["volumeMounts"]}
+    for each in here.values():
+        each.mkdir(mode=0o755, exist_ok=True)
+
+    there = "|".join(re.escape(path) for path in here if path != "/tmp")
 
     def moved(text: str) -> str:
-        for there, path in here.items():
-            text = path + text.removeprefix(there) if text.startswith(there + "/") or text == there else text
-        return text
+        return re.sub(rf"({there})(?=/|$)", lambda found: str(here[found[1]]), text)
+
+    state, temporary = folder / "state", folder / "tmp"
+    (folder / "settings" / "aicsched.toml").write_text(moved(config))
 
     base = Path(sys.base_prefix).resolve()
     closed = [each for each in reversed(base.parents) if not each.stat().st_mode & 0o001]
@@ -143,59 +139,100 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make a container's mounts"
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="NOT TESTED: only root can make such mounts"
 )
+
+
+def reaching(plane: ControlPlane, folder: Path) -> str:
+    """Give the account's kubeconfig to the container; return the setting that names it."""
+    settings = json.loads(plane.kubeconfig(TOKEN).read_text())
+    cluster = settings["clusters"][0]["cluster"]
+    shutil.copy(cluster["certificate-authority"], folder / "api.crt")
+    cluster["certificate-authority"] = str(folder / "api.crt")
+    (folder / "kubeconfig").write_text(json.dumps(settings))
+    for name in ("kubeconfig", "api.crt"):
+        (folder / name).chmod(0o644)
+    return f'kubeconfig = "{folder / "kubeconfig"}"\nsettle_s = 0\n'
+
+
+def wait_ready(process: subprocess.Popen[bytes], probes: int, folder: Path) -> None:
+    """Ask as a kubelet does: by another address than the loopback's own."""
+    until_s = time.monotonic() + _READY_S
+    status, told = 0, ""
+    while status != 200 and time.monotonic() < until_s and process.poll() is None:
+        with contextlib.suppress(OSError):
+            status, told = ask(probes, "GET", "/readyz?verbose", host="127.0.0.2")
+        time.sleep(0.2)
+    assert status == 200, f"{told}\n{(folder / 'log').read_text()}"
+
+
+@needs_root
 def test_the_extender_runs_without_rights_and_writes_only_its_state(
     plane: ControlPlane, folder: Path
 ) -> None:
-    kubeconfig = folder / "kubeconfig"
-    settings = json.loads(plane.kubeconfig(TOKEN).read_text())
-    cluster = settings["clusters"][0]["cluster"]
-    shutil.copy(cluster["certificate-authority"], folder / "ca.crt")
-    cluster["certificate-authority"] = str(folder / "ca.crt")
-    kubeconfig.write_text(json.dumps(settings))
-    for each in (kubeconfig, folder / "ca.crt"):
-        each.chmod(0o644)
     port, probes = free_port(), free_port()
-    values = {
-        "mode": "hostNetwork",
-        "port": port,
-        "metricsPort": probes,
-        "settings": {"extender": f'kubeconfig = "{kubeconfig}"\nsettle_s = 0\n'},
-    }
-    objects = render(values)
+    more = {"extender": reaching(plane, folder)}
+    objects = render({"mode": "hostNetwork", "port": port, "metricsPort": probes, "settings": more})
     spec = pods_of(objects)["DaemonSet/aicsched-extender"]
     config = by_key(objects)["ConfigMap", NAMESPACE, "aicsched-extender"]["data"]["aicsched.toml"]
     with contained(spec, config, folder) as process:
-        until_s = time.monotonic() + _READY_S
-        status, told = 0, ""
-        while status != 200 and time.monotonic() < until_s and process.poll() is None:
-            with contextlib.suppress(OSError):
-                # As a kubelet does: by another address than the loopback's own.
-                status, told = ask(probes, "GET", "/readyz?verbose", host="127.0.0.2")
-            time.sleep(0.2)
-        log = (folder / "log").read_text()
-        assert status == 200, f"{told}\n{log}"
-        body = {
-            "Pod": {"metadata": {"name": "p", "namespace": "shop"}, "spec": {}},
-            "NodeNames": ["n-1", "n-2"],
-        }
-        status, told = ask(port, "POST", "/prioritize", body)
+        wait_ready(process, probes, folder)
+        pod = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
+        status, told = ask(port, "POST", "/prioritize", {"Pod": pod, "NodeNames": ["n-1", "n-2"]})
         assert status == 200
         assert {each["Host"] for each in json.loads(told)} == {"n-1", "n-2"}
         with pytest.raises(ConnectionRefusedError):
             ask(port, "GET", "/livez", host="127.0.0.2")
-        status, told = ask(probes, "GET", "/metrics")
-        assert "aicsched_extender_requests_total" in told
+        assert "aicsched_extender_requests_total" in ask(probes, "GET", "/metrics")[1]
         status_file = Path(f"/proc/{process.pid}/status").read_text()
         assert "CapEff:\t0000000000000000" in status_file
         assert "NoNewPrivs:\t1" in status_file
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (folder / "log").read_text()
-    complaints = [
-        line
-        for line in (folder / "log").read_text().splitlines()
-        if "Read-only" in line or "Traceback" in line
-    ]
-    assert complaints == []
+    told = (folder / "log").read_text()
+    assert "Read-only" not in told
+    assert "Traceback" not in told
+
+
+@needs_root
+def test_the_scheduler_of_the_example_and_the_extender_of_the_chart_trust_each_other(
+    plane: ControlPlane, folder: Path
+) -> None:
+    """The names, files and settings of both are those that the manifests give them."""
+    port, probes = free_port(), free_port()
+    more = {"extender": reaching(plane, folder)}
+    objects = render({"port": port, "metricsPort": probes, "settings": more})
+    spec = pods_of(objects)["Deployment/aicsched-extender"]
+    config = by_key(objects)["ConfigMap", NAMESPACE, "aicsched-extender"]["data"]["aicsched.toml"]
+    example = yaml.safe_load((DEPLOY / "examples/kube-scheduler/service.yaml").read_text("utf-8"))
+    (entry,) = example["extenders"]
+    authority = make_authority(folder, "ca")
+    server = authority.issue("server", names=f"DNS:{entry['tlsConfig']['serverName']}")
+    client = authority.issue("kube-scheduler", names="")
+    stranger = authority.issue("stranger", names="")
+    (folder / "tls").mkdir()
+    for source, name in ((server.cert, "tls.crt"), (server.key, "tls.key"), (authority.cert, "ca.crt")):
+        shutil.copy(source, folder / "tls" / name)
+        # As a Secret is mounted: root's, and to be read by the pod's group.
+        os.chown(folder / "tls" / name, 0, spec["securityContext"]["fsGroup"])
+        (folder / "tls" / name).chmod(spec["volumes"][-1]["secret"]["defaultMode"])
+    assert entry["urlPrefix"].endswith(":8443")
+    entry["urlPrefix"] = f"https://127.0.0.1:{port}"
+    files = {"caFile": authority.cert, "certFile": client.cert, "keyFile": client.key}
+    entry["tlsConfig"] |= {name: str(path) for name, path in files.items()}
+    example["clientConnection"] = {"kubeconfig": str(plane.kubeconfig(SCHEDULER))}
+    with contained(spec, config, folder) as process:
+        wait_ready(process, probes, folder)
+        context = client_context(authority, stranger)
+        context.check_hostname = False
+        link = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        link.request("POST", "/filter", b"{}", {"Content-Type": "application/json"})
+        assert link.getresponse().status in {401, 403}
+        link.close()
+        with scheduler(plane, example):
+            wait_bound(plane, make_pods(plane, [plain_pod("trusted")]))
+        told = ask(probes, "GET", "/metrics")[1]
+        for verb in ("filter", "prioritize"):
+            assert f'aicsched_extender_requests_total{{code="200",verb="{verb}"}}' in told
+        assert 'aicsched_certificate_expiry_timestamp_seconds{certificate="server"}' in told
