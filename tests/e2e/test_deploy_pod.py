@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from tests.debian_kit import ROOT, NotToBeHad
-from tests.deploy_kit import DEPLOY, by_key, pods_of, role_of
+from tests.deploy_kit import DEPLOY, by_key, pods_of
 from tests.e2e.control_plane import SCHEDULER, ControlPlane, control_plane, free_port, scheduler
-from tests.e2e.objects import make_nodes, make_pods, plain_pod, wait_bound
+from tests.e2e.objects import make_namespace, make_nodes, make_pods, plain_pod, wait_bound
 from tests.trust_kit import client_context, make_authority
 from tools.deploy.tree import NAMESPACE, render
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-TOKEN = "extender-token"
-USER = f"system:serviceaccount:{NAMESPACE}:aicsched-extender"
 _READY_S = 90
 # Mounts are this process's own: what it sees of the machine is read only but for its state, and it has no
 # rights left. Where the interpreter lies in a closed home, that much of it is shown.
@@ -45,6 +43,9 @@ if [ -n "$CLOSED" ]; then
   mkdir -p "$BASE"
   mount --bind /mnt "$BASE"
 fi
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/secrets/kubernetes.io
+cp -r "$ACCOUNT" /run/secrets/kubernetes.io/serviceaccount
 mount -t tmpfs -o size=64m,uid=$ID,gid=$ID,mode=700 tmpfs "$TMP"
 mount -t tmpfs -o size=1g,uid=$ID,gid=$ID,mode=700 tmpfs "$STATE"
 mount -o remount,ro,bind /
@@ -55,23 +56,16 @@ exec setpriv --reuid $ID --regid $ID --clear-groups --bounding-set=-all --inh-ca
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give a cluster whose one token may do what the chart's roles say."""
+    """Give a cluster with the extender's account, whose token may do what the chart's roles say."""
     try:
-        with control_plane(tmp_path_factory.mktemp("plane"), {TOKEN: USER}) as made:
-            role = role_of("aicsched-extender")
-            about = {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": "extender"},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "ClusterRole",
-                    "name": USER.rpartition(":")[2],
-                },
-                "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": USER}],
-            }
-            made.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
-            made.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", about)
+        with control_plane(tmp_path_factory.mktemp("plane")) as made:
+            make_namespace(made, NAMESPACE)
+            token = made.service_account(NAMESPACE, "aicsched-extender")
+            (made.folder / "token").write_text(token)
+            for each in render({}):
+                if each["apiVersion"].startswith("rbac."):
+                    kind = "clusterroles" if each["kind"] == "ClusterRole" else "clusterrolebindings"
+                    made.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{kind}", each)
             make_nodes(made, {"n-1": {}, "n-2": {}})
             yield made
     except NotToBeHad as reason:
@@ -88,7 +82,9 @@ def ask(port: int, method: str, path: str, body: Any = None, *, host: str = "127
 
 
 @contextlib.contextmanager
-def contained(spec: dict[str, Any], config: str, folder: Path) -> Generator[subprocess.Popen[bytes]]:
+def contained(
+    spec: dict[str, Any], config: str, folder: Path, given: dict[str, str]
+) -> Generator[subprocess.Popen[bytes]]:
     """Run the container of a pod's spec, with folders of ours where it has its mounts."""
     (container,) = spec["containers"]
     here = {each["mountPath"]: folder / each["name"] for each in container["volumeMounts"]}
@@ -106,7 +102,7 @@ def contained(spec: dict[str, Any], config: str, folder: Path) -> Generator[subp
     base = Path(sys.base_prefix).resolve()
     closed = [each for each in reversed(base.parents) if not each.stat().st_mode & 0o001]
     env = {each["name"]: moved(each["value"]) for each in container["env"]}
-    env |= {
+    env |= given | {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -115,6 +111,7 @@ def contained(spec: dict[str, Any], config: str, folder: Path) -> Generator[subp
         "STATE": str(state),
         "BASE": str(base),
         "CLOSED": str(closed[0]) if closed else "",
+        "ACCOUNT": str(folder / "account"),
         "ID": str(spec["securityContext"]["runAsUser"]),
     }
     program = [sys.executable, "-c", "from aicsched.cli import main; main()"]
@@ -144,16 +141,17 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def reaching(plane: ControlPlane, folder: Path) -> str:
-    """Give the account's kubeconfig to the container; return the setting that names it."""
-    settings = json.loads(plane.kubeconfig(TOKEN).read_text())
-    cluster = settings["clusters"][0]["cluster"]
-    shutil.copy(cluster["certificate-authority"], folder / "api.crt")
-    cluster["certificate-authority"] = str(folder / "api.crt")
-    (folder / "kubeconfig").write_text(json.dumps(settings))
-    for name in ("kubeconfig", "api.crt"):
-        (folder / name).chmod(0o644)
-    return f'kubeconfig = "{folder / "kubeconfig"}"\nsettle_s = 0\n'
+def give_account(plane: ControlPlane, folder: Path) -> dict[str, str]:
+    """Lay down what a pod is given to reach the API server; return its part of the environment."""
+    account = folder / "account"
+    account.mkdir(mode=0o755)
+    shutil.copy(plane.ca, account / "ca.crt")
+    (account / "namespace").write_text(NAMESPACE)
+    (account / "token").write_text((plane.folder / "token").read_text())
+    for each in account.iterdir():
+        each.chmod(0o644)
+    host, _, port = plane.url.removeprefix("https://").partition(":")
+    return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
 
 def wait_ready(process: subprocess.Popen[bytes], probes: int, folder: Path) -> None:
@@ -172,11 +170,11 @@ def test_the_extender_runs_without_rights_and_writes_only_its_state(
     plane: ControlPlane, folder: Path
 ) -> None:
     port, probes = free_port(), free_port()
-    more = {"extender": reaching(plane, folder)}
+    more = {"extender": "settle_s = 0"}
     objects = render({"mode": "hostNetwork", "port": port, "metricsPort": probes, "settings": more})
     spec = pods_of(objects)["DaemonSet/aicsched-extender"]
     config = by_key(objects)["ConfigMap", NAMESPACE, "aicsched-extender"]["data"]["aicsched.toml"]
-    with contained(spec, config, folder) as process:
+    with contained(spec, config, folder, give_account(plane, folder)) as process:
         wait_ready(process, probes, folder)
         pod = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
         status, told = ask(port, "POST", "/prioritize", {"Pod": pod, "NodeNames": ["n-1", "n-2"]})
@@ -201,7 +199,7 @@ def test_the_scheduler_of_the_example_and_the_extender_of_the_chart_trust_each_o
 ) -> None:
     """The names, files and settings of both are those that the manifests give them."""
     port, probes = free_port(), free_port()
-    more = {"extender": reaching(plane, folder)}
+    more = {"extender": "settle_s = 0"}
     objects = render({"port": port, "metricsPort": probes, "settings": more})
     spec = pods_of(objects)["Deployment/aicsched-extender"]
     config = by_key(objects)["ConfigMap", NAMESPACE, "aicsched-extender"]["data"]["aicsched.toml"]
@@ -222,7 +220,7 @@ def test_the_scheduler_of_the_example_and_the_extender_of_the_chart_trust_each_o
     files = {"caFile": authority.cert, "certFile": client.cert, "keyFile": client.key}
     entry["tlsConfig"] |= {name: str(path) for name, path in files.items()}
     example["clientConnection"] = {"kubeconfig": str(plane.kubeconfig(SCHEDULER))}
-    with contained(spec, config, folder) as process:
+    with contained(spec, config, folder, give_account(plane, folder)) as process:
         wait_ready(process, probes, folder)
         context = client_context(authority, stranger)
         context.check_hostname = False
