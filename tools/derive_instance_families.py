@@ -65,6 +65,18 @@ AWS_EITHER = {
 AWS_WHOLE_CORES = frozenset(
     {"c7a", "c8a", "m7a", "m8a", "m8azn", "r7a", "r8a", "x8aedz", "hpc6a", "hpc6id", "hpc7a", "hpc8a"}
 )
+# Google's documentation of CPU platforms names a second one where the lists have one.
+GCP_EITHER = {
+    "a3": (
+        "Intel Xeon Platinum 8481C (High, Mega) or 8581C (Ultra)",
+        "intel-sapphirerapids;intel-emeraldrapids",
+    ),
+    "c4": (
+        "Intel Xeon Platinum 8581C or Intel Xeon Granite Rapids",
+        "intel-emeraldrapids;intel-graniterapids",
+    ),
+    "n2d": ("AMD EPYC 7B12 or 7B13", "amd-epyc-gen2;amd-epyc-gen3"),
+}
 # Google's documentation: these have no simultaneous multithreading.
 GCP_WHOLE_CORES = frozenset({"t2d", "h3"})
 # Azure's families in the list, as size names with # for the number of vCPUs.
@@ -218,6 +230,10 @@ def gcp_rows(path: Path, kinds_path: Path) -> Iterator[dict[str, object]]:
         for cpu in found:  # of several names of one family the first, which is the CPU's own
             named.setdefault(family_of(cpu), cpu)
         whole = name in GCP_WHOLE_CORES
+        if name in GCP_EITHER:
+            cpu, families = GCP_EITHER[name]
+            yield table_row("gcp", name, cpu, families.split(";"), whole_core=whole, source="gcp_platforms")
+            continue
         yield table_row(
             "gcp", name, " or ".join(named.values()), named, whole_core=whole, source="ccf_instances"
         )
