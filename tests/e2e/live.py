@@ -45,11 +45,11 @@ def write_grid(path: Path, mean_g_per_kwh: Mapping[str, float], *, ago_h: int = 
     path.write_text("\n".join(rows) + "\n")
 
 
-def chart_token(plane: ControlPlane, name: str) -> str:
-    """Make a service account that may do what the chart's role of the extender says, and no more."""
+def chart_token(plane: ControlPlane, name: str, *, values: dict[str, Any] | None = None) -> str:
+    """Make a service account that may do what the chart's role says with some values, and no more."""
     make_namespace(plane, name)
     rbac = "/apis/rbac.authorization.k8s.io/v1"
-    role = role_of("aicsched-extender")
+    role = role_of("aicsched-extender", values=values)
     role["metadata"]["name"] = name
     plane.call("POST", f"{rbac}/clusterroles", role)
     binding = {
@@ -118,11 +118,11 @@ def ready(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def live_extender(config: Path) -> Generator[Server]:
-    """Run the real command until it is ready."""
+def live_extender(config: Path, *, probes: str = "") -> Generator[Server]:
+    """Run the real command until it is ready, as its probes say on its port or on one of their own."""
     with serving(["-c", CLI, "serve", "--config", config]) as server:
         try:
-            eventually(lambda: ready(server.url), within_s=60)
+            eventually(lambda: ready(probes or server.url), within_s=60)
         except AssertionError as late:
             msg = f"not ready:\n{''.join(server.said)[-4000:]}"
             raise AssertionError(msg) from late
