@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.extender_latency import cluster
-from benchmarks.extender_rivals import FLOOR, OURS, Served, go_command, go_extender, python, running
+from benchmarks.extender_rivals import FLOOR, Served, go_command, go_extender, python, running
 from benchmarks.tables import Table
 
 if TYPE_CHECKING:
@@ -126,6 +125,33 @@ def _variants(floor: Served, ours: Served, go: Served | None) -> list[Variant]:
     return made
 
 
+def _ready_s(server: Served) -> float:
+    """Wait until a server that listens is ready, too; return how long after its start that was [s]."""
+    from tests.e2e.live import ready
+
+    listened_s = time.monotonic()
+    while not ready(f"http://127.0.0.1:{server.port}"):
+        time.sleep(0.02)
+    return server.start_s + time.monotonic() - listened_s
+
+
+def _live(folder: Path, plane: ControlPlane, nodes: int) -> tuple[list[str], dict[str, float]]:
+    """Make nodes in three regions and a grid's file; return the command of ours and grams for the rival."""
+    from tests.e2e.live import CLI, in_region, write_config, write_grid
+    from tests.e2e.objects import NAMESPACE, make_namespace, make_nodes
+
+    means = {"one": 30.0, "two": 350.0, "three": 800.0}
+    regions = list(means)
+    placed = {f"node-{at:05d}": regions[at % len(regions)] for at in range(nodes)}
+    make_namespace(plane, NAMESPACE)
+    make_nodes(plane, {name: in_region(region) for name, region in placed.items()})
+    write_grid(folder / "grid.csv", means)
+    kept = {"refresh_s": 30, "max_age_s": 300}
+    config = write_config(folder, plane.kubeconfig(), {region: region for region in regions}, **kept)
+    grams = {name: means[region] + at / nodes for at, (name, region) in enumerate(placed.items())}
+    return python(CLI, "serve", "--config", str(config)), grams
+
+
 def run(*, smoke: bool) -> list[Table]:
     """Measure all variants on one control plane.
 
@@ -137,36 +163,47 @@ def run(*, smoke: bool) -> list[Table]:
     Returns
     -------
     list of Table
-        One; its note says so where nothing could be measured.
+        Times by variant, and start and memory of ours; a note says so where nothing could be measured.
     """
-    from aicsched.extender.podrequest import PodRequest
     from tests.debian_kit import NotToBeHad
     from tests.e2e.control_plane import built_before, control_plane
-    from tests.e2e.objects import NAMESPACE, make_namespace, make_nodes
 
     nodes, pods, rounds = (20, 10, 1) if smoke else (1000, 300, _ROUNDS)
     if smoke and not all(built_before(name).exists() for name in ("kube-apiserver", "kube-scheduler")):
         return [Table("", COLUMNS, [], f"{NOT_MEASURED}: Kubernetes is not built yet, `do.py e2e` does it")]
-    snapshot, program = cluster(nodes), go_extender()
-    costs = snapshot.costs.cost_g(PodRequest(vcpus=0.1))
-    grams = dict(zip(snapshot.names, costs.tolist(), strict=True))
+    program = go_extender()
     try:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             plane = stack.enter_context(control_plane(folder))
-            make_namespace(plane, NAMESPACE)
-            make_nodes(plane, {name: {} for name in snapshot.names})
+            command, grams = _live(folder, plane, nodes)
             fixed = folder / "fixed.json"
-            fixed.write_text(json.dumps([{"Host": name, "Score": 5} for name in snapshot.names]))
+            fixed.write_text(json.dumps([{"Host": name, "Score": 5} for name in grams]))
             floor = stack.enter_context(running("floor", python(FLOOR, str(fixed))))
-            ours = stack.enter_context(running("ours", python(OURS, str(nodes))))
+            with running("ours", command) as first:
+                cold_s = _ready_s(first)
+            ours = stack.enter_context(running("ours", command))
+            warm_s, at_first = _ready_s(ours), ours.memory_mib()
             go = stack.enter_context(running("go", go_command(program, grams))) if program else None
             variants = _variants(floor, ours, go)
             for at in range(rounds):
                 # In turn from both ends, since etcd grows.
                 for variant in variants if at % 2 == 0 else variants[::-1]:
                     measure(plane, variant, pods)
+            at_last = ours.memory_mib()
     except NotToBeHad as reason:
         return [Table("", COLUMNS, [], f"{NOT_MEASURED}: {reason}")]
     note = f"{nodes} nodes, percentageOfNodesToScore 100, {rounds} rounds of {pods} equal pods, 25 a second."
-    return [Table("", COLUMNS, [variant.row(variants[0]) for variant in variants], note)]
+    columns = (
+        "",
+        "ready, first [s]",
+        "ready, again [s]",
+        "RSS ready [MiB]",
+        "RSS last [MiB]",
+        "RSS peak [MiB]",
+    )
+    row = ("ours", cold_s, warm_s, at_first["rss"], at_last["rss"], at_last["peak"])
+    return [
+        Table("", COLUMNS, [variant.row(variants[0]) for variant in variants], note),
+        Table("Start and memory", columns, [row], f"`aicsched serve --config` on these {nodes} nodes."),
+    ]
