@@ -43,6 +43,7 @@ METRICS: Final = (
     Metric("aicsched_extender_request_duration_seconds", "histogram", "Time to answer.", ("verb",)),
     Metric("aicsched_extender_fallbacks_total", "counter", "Neutral answers given.", ("reason",)),
     Metric("aicsched_extender_nodes_scored_total", "counter", "Nodes scored.", ("verb",)),
+    Metric("aicsched_extender_bindings_total", "counter", "Pods that were to be bound.", ("outcome",)),
     Metric("aicsched_signal_age_seconds", "gauge", "Age of the newest value of a signal.", ("source",)),
     Metric("aicsched_signal_reads_total", "counter", "Reads from a source.", ("source", "outcome")),
     Metric("aicsched_signal_refused_values_total", "counter", "Values refused.", ("source", "reason")),

@@ -107,7 +107,7 @@ def test_who_may_not_bind_is_told_what_right_is_missing(plane: ControlPlane) -> 
 
 
 def test_the_verb_tells_the_scheduler_what_the_api_server_says(plane: ControlPlane) -> None:
-    verb, wanted = BindVerb(binder=binder_for(plane)), made(plane, "web-4")
+    verb, wanted = BindVerb(binder=binder_for(plane), count=print), made(plane, "web-4")
     body = {"PodName": "web-4", "PodNamespace": "shop", "PodUID": wanted.uid, "Node": "a"}
     assert judge_bind(Answer.of(verb.answer(json.dumps(body).encode()))) == ""
     assert where(plane, "web-4") == "a"

@@ -95,7 +95,7 @@ def test_bind_binds_what_was_named_or_refuses(request_: Any, rename: Any) -> Non
     spy = Spy()
     body = json.dumps(spelled(request_, rename, PARTS), ensure_ascii=False).encode()
     try:
-        answer = BindVerb(binder=spy).answer(body)
+        answer = BindVerb(binder=spy, count=print).answer(body)
     except MalformedBody:
         assert not spy.bound
         return
@@ -109,6 +109,6 @@ def test_bind_binds_what_was_named_or_refuses(request_: Any, rename: Any) -> Non
 def test_bind_never_binds_what_it_can_not_read(body: bytes) -> None:
     spy = Spy()
     try:
-        BindVerb(binder=spy).answer(body)
+        BindVerb(binder=spy, count=print).answer(body)
     except MalformedBody:
         assert not spy.bound

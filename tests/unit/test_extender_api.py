@@ -358,6 +358,44 @@ def explained(of: Client, query: str = "", *, accept: bytes = b"", path: str = "
     return of.request("GET", path, headers=headers, query=query.encode())
 
 
+def test_the_node_that_a_pod_went_to_is_held_beside_the_best(asked: Client, sample: Snapshot) -> None:
+    everything = explained(asked, "best=300").json["nodes"]
+    best, worst = everything[0], everything[-1]
+    answer = judge(
+        asked, "/explain/{namespace}/{pod}", "get", explained(asked, f"best=2&node={worst['node']}")
+    )
+    assert [each["node"] for each in answer.json["nodes"]] == [
+        best["node"], everything[1]["node"], worst["node"]
+    ]  # fmt: skip
+    more_g = worst["total_g"] - best["total_g"]
+    beside = answer.json["beside"]
+    assert beside.startswith(f"{worst['node']} costs {more_g:.3g} g more than {best['node']}, mostly by ")
+    assert beside.endswith(f"level {worst['level']} beside {best['level']}.")
+    assert beside in explained(asked, f"node={worst['node']}", accept=b"text/plain").body.decode()
+    assert "is as good as any" in explained(asked, f"node={best['node']}").json["beside"]
+    stranger = judge(asked, "/explain/{namespace}/{pod}", "get", explained(asked, "node=nrth-24"))
+    assert (stranger.status, stranger.json["code"]) == (404, "unknown-node")
+    assert "north-24" in stranger.json["hint"]
+
+
+def test_a_node_that_is_filtered_or_dark_is_told_so(sample: Snapshot) -> None:
+    region = sample.costs.fleet.nodes[0].region
+    other = next(node.name for node in sample.costs.fleet.nodes if node.region != region)
+    meta = POD["metadata"] | {"annotations": {"aicsched.io/allowed-regions": region}}
+    of = client(sample)
+    of.post("/prioritize", args_by_name(other, pod=POD | {"metadata": meta}))
+    assert (
+        explained(of, f"node={other}").json["beside"].startswith(f"{other} is filtered: the pod's aicsched")
+    )
+    dark = replace(sample, costs=replace(sample.costs, signals=("unknown", *sample.costs.signals[1:])))
+    of = client(dark)
+    of.post("/prioritize", args_by_name(other, pod=POD))
+    assert "Nothing is known of the grid" in explained(of, f"node={sample.names[0]}").json["beside"]
+    of = client(replace(sample, max_age_s=1.0))
+    of.post("/prioritize", args_by_name(other, pod=POD))
+    assert explained(of, f"node={other}").json["beside"] == "All nodes get level 5: stale."
+
+
 BAD_QUERIES = [
     *("weight=0", "weight=1001", "weight=x", "best=", "best=-1", "best=%D9%A1", "best=1e3", "best=1234567890")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aicsched.errors import ConfigError, ServeError, SourceUnavailable
+from aicsched.extender.app import ExtenderApp
+from aicsched.extender.metrics import BINDINGS
+from aicsched.extender.snapshot import SnapshotHolder
 from aicsched.extender.verbs.bind import BindVerb
 from aicsched.fleet.kubernetes.bind import Binding, PodBinder
+from tests.extender_kit import Client, judge_bind
 from tests.kube_kit import api_client
 
 if TYPE_CHECKING:
@@ -203,7 +208,7 @@ def test_nobody_there_is_a_failure() -> None:
 
 
 def answer_of(binder: Any) -> Any:
-    return json.loads(BindVerb(binder=binder).answer(json.dumps(BODY).encode()))
+    return json.loads(BindVerb(binder=binder, count=print).answer(json.dumps(BODY).encode()))
 
 
 def test_the_verb_says_success_for_what_is_bound_only(api: Api) -> None:
@@ -218,6 +223,39 @@ def test_the_verb_says_success_for_what_is_bound_only(api: Api) -> None:
 class Broken:
     def bind(self, wanted: Any) -> None:
         raise ZeroDivisionError
+
+
+def bindings_counted(app: Any) -> dict[str, float]:
+    text = app.metrics.render(None, 0.0).decode()
+    found = re.findall(r'^aicsched_extender_bindings_total\{outcome="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    return {outcome: float(count) for outcome, count in found}
+
+
+class Refusing:
+    def __init__(self, error: Any) -> None:
+        self.error = error
+
+    def bind(self, wanted: Any) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "bound"),
+        (ServeError("gone"), "refused"),
+        (ConfigError("no right"), "forbidden"),
+        (SourceUnavailable("down"), "unavailable"),
+        (ZeroDivisionError(), "fault"),
+    ],
+)
+def test_what_becomes_of_pods_is_counted(error: Any, outcome: str, caplog: Any) -> None:
+    app = ExtenderApp(SnapshotHolder(), binder=Refusing(error))
+    assert bindings_counted(app) == dict.fromkeys(BINDINGS, 0.0)
+    answer = Client(app).post("/ext/bind", BODY)
+    assert (judge_bind(answer) == "") == (error is None)
+    assert bindings_counted(app) == dict.fromkeys(BINDINGS, 0.0) | {outcome: 1.0}
 
 
 def test_a_defect_of_ours_is_no_success(caplog: Any) -> None:

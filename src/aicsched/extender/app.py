@@ -88,7 +88,8 @@ class ExtenderApp(RoutedApp):
         if preempt:
             verbs.append(verb("preempt", self.handlers.preempt, fallback=all_candidates))
         if binder is not None:
-            verbs.append(verb("bind", BindVerb(binder=binder).answer, in_thread=True))
+            binding = BindVerb(binder=binder, count=self.metrics.bound)
+            verbs.append(verb("bind", binding.answer, in_thread=True))
         api = (
             ScoreApi(holder=holder, unfit=self.handlers.unfit, now_s=now_s).route(),
             ExplainApi(explained=self.handlers.explained).route(),

@@ -31,6 +31,7 @@ __all__ = [
     "Influence",
     "NodeTerms",
     "Remembered",
+    "beside_the_best",
     "explain_pod",
     "influence",
 ]
@@ -148,6 +149,8 @@ class Explanation(msgspec.Struct, frozen=True):
         For some weights.
     inputs : list of str
         Ids of the signals used.
+    beside : str
+        Why the node that was asked about is not the best, or that it is; "" where none was.
     """
 
     namespace: str
@@ -160,6 +163,7 @@ class Explanation(msgspec.Struct, frozen=True):
     nodes: list[NodeTerms]
     influence: list[Influence]
     inputs: list[str]
+    beside: str = ""
 
 
 class Remembered:
@@ -347,9 +351,44 @@ def _sentence(nodes: list[NodeTerms], neutral: str) -> str:
     if not rest:
         return f"{head}; no other node costs more."
     second = rest[0]
-    by_term = {name: second.terms_g[name] - grams for name, grams in best.terms_g.items()}
+    return f"{head}, {_difference(second, best, 'less than ' + second.node)}."
+
+
+def _difference(dearer: NodeTerms, cheaper: NodeTerms, words: str) -> str:
+    by_term = {name: dearer.terms_g[name] - grams for name, grams in cheaper.terms_g.items()}
     most = max(by_term, key=lambda name: by_term[name])
-    return (
-        f"{head}, {(second.total_g or 0.0) - (best.total_g or 0.0):.3g} g less than {second.node}, "
-        f"mostly by {most.replace('_', ' ')} ({by_term[most]:.3g} g)."
-    )
+    saved_g = (dearer.total_g or 0.0) - (cheaper.total_g or 0.0)
+    return f"{saved_g:.3g} g {words}, mostly by {most.replace('_', ' ')} ({by_term[most]:.3g} g)"
+
+
+def beside_the_best(nodes: list[NodeTerms], name: str, neutral: str = "") -> tuple[NodeTerms, str] | None:
+    """Tell why a node is not the best for a pod, or that it is.
+
+    Parameters
+    ----------
+    nodes : list of NodeTerms
+        Of an explanation, the best first.
+    name : str
+        Which node.
+    neutral : str
+        Why all are answered alike, or "".
+
+    Returns
+    -------
+    tuple of NodeTerms and str, or None
+        The node, and a sentence; None where it isn't known.
+    """
+    node = next((each for each in nodes if each.node == name), None)
+    if node is None:
+        return None
+    best = nodes[0]
+    if node.refused:
+        return node, f"{name} is filtered: {node.refused}."
+    if neutral:
+        return node, _sentence(nodes, neutral)
+    if node.total_g is None or best.total_g is None:
+        return node, f"Nothing is known of the grid of {name}: it gets level {node.level}."
+    if node.total_g <= best.total_g:
+        return node, f"{name} is as good as any, at {node.total_g:.3g} g and level {node.level}."
+    words = _difference(node, best, f"more than {best.node}")
+    return node, f"{name} costs {words}: level {node.level} beside {best.level}."

@@ -18,7 +18,7 @@ from aicsched.observe import metric
 if TYPE_CHECKING:
     from aicsched.extender.snapshot import Snapshot
 
-__all__ = ["FALLBACKS", "METRICS_CONTENT_TYPE", "ExtenderMetrics"]
+__all__ = ["BINDINGS", "FALLBACKS", "METRICS_CONTENT_TYPE", "ExtenderMetrics"]
 
 FALLBACKS: Final = (
     "no_snapshot",
@@ -29,6 +29,9 @@ FALLBACKS: Final = (
     "no_signal",
     "fault",
 )
+
+BINDINGS: Final = ("bound", "refused", "forbidden", "unavailable", "fault")
+"""What becomes of a pod that is to be bound."""
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 # From half a millisecond (100 names) to the scheduler's default httpTimeout of 5 s.
@@ -60,6 +63,10 @@ class ExtenderMetrics:
         for reason in FALLBACKS:  # a series that starts at 0 can be alerted on from its first increase
             self._fallbacks.labels(reason)
         self._scored = Counter(scored.name, scored.help, scored.labels, registry=self.registry)
+        bindings = metric("aicsched_extender_bindings_total")
+        self._bindings = Counter(bindings.name, bindings.help, bindings.labels, registry=self.registry)
+        for outcome in BINDINGS:
+            self._bindings.labels(outcome)
         self._age = Gauge(age.name, age.help, age.labels, registry=self.registry)
 
     def answered(self, verb: str, status: int, duration_s: float) -> None:
@@ -86,6 +93,16 @@ class ExtenderMetrics:
             One of `FALLBACKS`.
         """
         self._fallbacks.labels(reason).inc()
+
+    def bound(self, outcome: str) -> None:
+        """Count one pod that was to be bound.
+
+        Parameters
+        ----------
+        outcome : str
+            One of `BINDINGS`.
+        """
+        self._bindings.labels(outcome).inc()
 
     def scored(self, verb: str, count: int) -> None:
         """Count nodes that were offered.

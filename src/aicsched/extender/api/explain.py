@@ -8,8 +8,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from aicsched.errors import did_you_mean
 from aicsched.extender.api.problems import Refused, problem, refused_as_problem
-from aicsched.extender.explain import influence
+from aicsched.extender.explain import beside_the_best, influence
 from aicsched.extender.routes import TEXT, Reply, Route
 from aicsched.slots import HOUR_S
 
@@ -66,7 +67,8 @@ class ExplainApi:
         ----------
         request : Request
             Its parts are namespace and name; its query may hold ``best``, how many nodes to tell
-            (20), and ``weight``, the extender's in the scheduler's configuration.
+            (20), ``node``, one to tell besides, and ``weight``, the extender's in the scheduler's
+            configuration.
 
         Returns
         -------
@@ -74,37 +76,48 @@ class ExplainApi:
             An `Explanation`, as text where that is asked for; or a problem.
         """
         namespace, pod = request.parts
+        given = parse_qs(request.query.decode("ascii", "replace"), keep_blank_values=True)
         try:
-            asked = _asked(request.query)
+            best = _number(given, "best", MAX_BEST) or _BEST
+            weight = _number(given, "weight", MAX_WEIGHT)
+            found = self.explained(namespace, pod)
+            if found is None:
+                detail = f"pod {namespace}/{pod} was not scored here lately, or there are no signals yet"
+                hint = "ask the other replicas, and /readyz?verbose"
+                return problem(404, "not-scored", detail, hint=hint)
+            told = _among(found, best, given["node"][-1] if "node" in given else "")
         except Refused as refused:
             return refused.reply
-        found = self.explained(namespace, pod)
-        if found is None:
-            detail = f"pod {namespace}/{pod} was not scored here lately, or there are no signals yet"
-            return problem(404, "not-scored", detail, hint="ask the other replicas, and /readyz?verbose")
-        told = msgspec.structs.replace(
-            found,
-            nodes=found.nodes[: asked.get("best", _BEST)],
-            influence=influence((asked["weight"],)) if "weight" in asked else found.influence,
-        )
+        if weight:
+            told = msgspec.structs.replace(told, influence=influence((weight,)))
         if _wants_text(request.accept):
             return Reply(explanation_text(told).encode(), kind=TEXT)
         return Reply(_encoder.encode(told))
 
 
-def _asked(query: bytes) -> dict[str, int]:
-    given = parse_qs(query.decode("ascii", "replace"), keep_blank_values=True)
-    made: dict[str, int] = {}
-    for name, most in (("best", MAX_BEST), ("weight", MAX_WEIGHT)):
-        if name not in given:
-            continue
-        text = given[name][-1]
-        value = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-        if not 1 <= value <= most:
-            detail = f"{name} is '{text[:40]}'"
-            raise Refused(problem(400, "bad-query", detail, hint=f"give a whole number from 1 to {most}"))
-        made[name] = value
-    return made
+def _among(found: Explanation, best: int, name: str) -> Explanation:
+    """Tell the best few, and the node that is asked about."""
+    nodes = found.nodes[:best]
+    if not name:
+        return msgspec.structs.replace(found, nodes=nodes)
+    asked = beside_the_best(found.nodes, name, found.neutral)
+    if asked is None:
+        hint = did_you_mean(name, [node.node for node in found.nodes])
+        raise Refused(problem(404, "unknown-node", f"there is no node '{name[:253]}'", hint=hint))
+    node, words = asked
+    return msgspec.structs.replace(found, nodes=nodes if node in nodes else [*nodes, node], beside=words)
+
+
+def _number(given: dict[str, list[str]], name: str, most: int) -> int:
+    """Read a whole number of a query; 0 where there is none."""
+    if name not in given:
+        return 0
+    text = given[name][-1]
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 1 <= value <= most:
+        detail = f"{name} is '{text[:40]}'"
+        raise Refused(problem(400, "bad-query", detail, hint=f"give a whole number from 1 to {most}"))
+    return value
 
 
 def _wants_text(accept: bytes) -> bool:
@@ -153,6 +166,7 @@ def explanation_text(told: Explanation) -> str:
         f"pod {told.namespace}/{told.pod}: {wanted} {said}",
         *(f"! {fault}" for fault in asked.faults),
         told.sentence,
+        *([told.beside] if told.beside else []),
         f"by a snapshot {told.snapshot_age_s:.0f} s old" + (", made up" if told.synthetic else ""),
         "",
         *_table([head, *(_row(node, names) for node in told.nodes)]),

@@ -128,7 +128,7 @@ _OPERATIONS: Final = {
         path="/explain/{namespace}/{pod}", method="get", answers=Explanation, refuses=Problem, also=(_PLAIN,),
         summary="Why a pod got its levels: each node, term by term, and what the extender's weight is worth.",
         statuses=_READ | _THREAD | {400: "The query is no number in its range.",
-                                    404: "The pod was not scored here lately, or there are no signals."},
+                                    404: "The pod was not scored here lately, or no such node is known."},
     ),
     "openapi": _Operation(
         path="/openapi.json", method="get", answers=dict[str, Any], refuses=Refusal,
@@ -254,6 +254,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         ):
             whole = {"type": "integer", "minimum": 1, "maximum": most}
             made.append({"name": name, "in": "query", "schema": whole, "description": told})
+        told = "A node to tell besides, for instance the one that the pod went to."
+        made.append({"name": "node", "in": "query", "schema": {"type": "string"}, "description": told})
     return made
 
 

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from aicsched.errors import AicschedError
+from aicsched.errors import AicschedError, ConfigError, ServeError, SourceUnavailable
 from aicsched.extender.wire import FAULTS, fold_keys, malformed
 from aicsched.fleet.kubernetes.bind import Binding
 from aicsched.observe import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aicsched.fleet.kubernetes.bind import Binder
 
 __all__ = ["BindVerb", "BindingArgs", "BindingResult", "decode_binding"]
 
 _log = get_logger("extender")
 _KIND: Final = "ExtenderBindingArgs"
+_OUTCOME_OF: Final[dict[type[AicschedError], str]] = {
+    ServeError: "refused",
+    ConfigError: "forbidden",
+    SourceUnavailable: "unavailable",
+}
 # They become parts of a path: names as the API server knows them, and nothing that climbs.
 _NAME: Final = re.compile(r"(?!.*\.\.)[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _UID: Final = re.compile(r"[!-~]{1,128}")
@@ -113,9 +120,12 @@ class BindVerb:
     ----------
     binder : Binder
         Binds.
+    count : callable
+        Told what became of each pod: one of `aicsched.extender.metrics.BINDINGS`.
     """
 
     binder: Binder
+    count: Callable[[str], None]
 
     def answer(self, body: bytes) -> bytes:
         """Bind, and say so; or say why not.
@@ -140,11 +150,12 @@ class BindVerb:
             self.binder.bind(wanted)
         except AicschedError as error:
             _log.warning("%s", error)
-            return _encoder.encode(BindingResult(error=f"aicsched: {error}"))
+            outcome, said = _OUTCOME_OF.get(type(error), "fault"), str(error)
         except Exception as error:  # noqa: BLE001 - as the comment says
             # Whatever goes wrong, the scheduler must not take the pod for bound.
             _log.exception("%s: binding failed", wanted)
-            return _encoder.encode(
-                BindingResult(error=f"aicsched: {wanted}: binding failed ({type(error).__name__})")
-            )
-        return _encoder.encode(BindingResult(error=""))
+            outcome, said = "fault", f"{wanted}: binding failed ({type(error).__name__})"
+        else:
+            outcome, said = "bound", ""
+        self.count(outcome)
+        return _encoder.encode(BindingResult(error=f"aicsched: {said}" if said else ""))
