@@ -23,7 +23,7 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def test_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = _run(capsys, "--json")
     listed = json.loads(out)["regions"]
-    assert (code, len(listed)) == (0, 203)
+    assert (code, len(listed)) == (0, 209)
     assert listed[0]["provider"] == "aws"
 
 
