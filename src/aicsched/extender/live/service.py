@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from aicsched.errors import ConfigError
 from aicsched.extender.costs import SPANS_H
 from aicsched.extender.live.booking import Booker
 from aicsched.extender.live.build import SnapshotBuilder
@@ -15,6 +14,7 @@ from aicsched.extender.live.carbon import LiveCarbon
 from aicsched.extender.live.cluster import LiveCluster
 from aicsched.extender.live.lives import Lives
 from aicsched.extender.live.metrics import LiveMetrics
+from aicsched.extender.live.prometheus import SettledPrometheus
 from aicsched.extender.live.refresher import Refresher
 from aicsched.extender.live.telemetry import LiveTelemetry
 from aicsched.extender.memory import give_back_memory, keep_freed_memory
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from aicsched.fleet.kubernetes.objects import PodFacts
     from aicsched.signals.base import CarbonSource
     from aicsched.signals.clock import Clock
-    from aicsched.signals.prometheus.read import PrometheusTelemetry
 
 __all__ = ["LiveService"]
 
@@ -51,6 +50,7 @@ _GATHER_S: Final = 1.0
 # The first answers wait so long for carbon, so that a healthy start isn't a neutral one.
 _FIRST_CARBON_S: Final = 3.0
 _LOOK_S: Final = 0.05
+_SYNC_S: Final = 1.0
 # Python's default of 5 ms would let a refresher hold up each request so long.
 _SWITCH_S: Final = 0.0005
 
@@ -134,7 +134,7 @@ class LiveService:
             _log.warning("extender.prometheus is not set: the load of nodes counts as unknown")
             return None
         return LiveTelemetry(
-            _prometheus(own, self.clock),
+            SettledPrometheus(own, self.clock),
             days=own.history_days,
             step_s=own.telemetry_step_s,
             objectives=[weights.objectives for weights in policies.weights],
@@ -209,7 +209,8 @@ class LiveService:
 
     def _build(self) -> None:
         if not self._watch.synced():
-            self._wait_for_nodes()
+            # Its events wake this thread again, whatever is raised here meanwhile.
+            self._watch.wait(_SYNC_S)
         moment = self.cluster.moment()
         zones = self.builder.zones(moment)
         if zones != self._zones:
@@ -238,14 +239,6 @@ class LiveService:
         while self.carbon is not None and not self.carbon.rounds and time.monotonic() < until_s:
             time.sleep(_LOOK_S)
 
-    def _wait_for_nodes(self) -> None:
-        try:
-            self._watch.wait(10.0)
-        except ConfigError:
-            # Refused: it is asked again, in a while.
-            time.sleep(1.0)
-            raise
-
     def _read_carbon(self) -> None:
         if self.carbon is not None and self._zones:
             self.carbon.refresh(self._zones, self.clock.now_s)
@@ -263,21 +256,3 @@ class LiveService:
         if new:
             give_back_memory()
             self._wake()
-
-
-def _prometheus(own: ExtenderSettings, clock: Clock) -> PrometheusTelemetry:
-    from aicsched.signals.prometheus.read import PrometheusTelemetry  # noqa: PLC0415 - for those who have one
-    from aicsched.signals.prometheus.server import PrometheusServer  # noqa: PLC0415
-    from aicsched.signals.transport import Secret, Tls  # noqa: PLC0415
-
-    token = None
-    if own.prometheus_token_file is not None:
-        try:
-            token = Secret(own.prometheus_token_file.read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
-            path = own.prometheus_token_file
-            msg = f"the file of a token, '{path}', can't be read ({type(error).__name__})"
-            raise ConfigError(msg, hint="check the path and its rights", value=str(path)) from None
-    tls = Tls(ca_file=own.prometheus_ca_file)
-    server = PrometheusServer(own.prometheus or "", token=token, tls=tls, clock=clock)
-    return PrometheusTelemetry(server)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aicsched.extender.live.prometheus import NodeHistory
     from aicsched.score.risk.assess import NodeRisk
     from aicsched.score.slo_risk import Objectives
-    from aicsched.signals.prometheus.read import PrometheusTelemetry
 
 __all__ = ["Assessed", "LiveTelemetry", "grown"]
 
@@ -139,7 +139,7 @@ class LiveTelemetry:
 
     Parameters
     ----------
-    source : PrometheusTelemetry
+    source : NodeHistory
         Who is asked.
     days : int
         Length of the window [days].
@@ -155,7 +155,7 @@ class LiveTelemetry:
 
     def __init__(
         self,
-        source: PrometheusTelemetry,
+        source: NodeHistory,
         *,
         days: int,
         objectives: Iterable[Objectives],
