@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from aicsched.errors import AicschedError, ConfigError, SignalInvalid, SourceUnavailable
 from aicsched.fleet.kubernetes.cluster import Cluster
 from aicsched.fleet.kubernetes.connect import connect
+from aicsched.fleet.kubernetes.slim import slim, strip
 from aicsched.observe import get_logger
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ __all__ = ["ClusterWatch", "WatchLimits", "connect"]
 
 _log = get_logger("fleet.kubernetes")
 _RIGHTS: Final = {"nodes": "nodes", "pods": "pods", "budgets": "poddisruptionbudgets.policy"}
-_HEAVY: Final = (
-    "env", "envFrom", "volumeMounts", "command", "args", "livenessProbe", "readinessProbe", "startupProbe",
-    "lifecycle", "securityContext",
-)  # fmt: skip
 _GONE: Final = 410
 _BREATH_S: Final = 0.02
 
@@ -213,7 +210,7 @@ class ClusterWatch:
             def tell(item: Any) -> None:  # noqa: ANN401 - any JSON
                 heard(event, item)
                 if forget:
-                    _strip(item)
+                    strip(item)
 
             return tell
 
@@ -280,7 +277,7 @@ class ClusterWatch:
     def _hearing(self, kind: str) -> Callable[[Any], None]:
         def heard(item: Any) -> None:  # noqa: ANN401 - an event
             self._states[kind].heard_s = time.monotonic()
-            _slim(kind, item)
+            slim(kind, item)
 
         return heard
 
@@ -418,33 +415,8 @@ class ClusterWatch:
             raise SignalInvalid(msg, hint="check the address: a proxy or a login page may answer")
         items = page["items"] or []
         for item in items:
-            _slim(kind, item)
+            slim(kind, item)
         return {"items": items, "metadata": page.get("metadata") or {}}
-
-
-def _slim(kind: str, item: Any) -> None:  # noqa: ANN401 - any JSON
-    """Take out of a cached object what is large and never looked at: two thirds of a node's or pod's."""
-    if not isinstance(item, dict):
-        return
-    meta, status, spec = item.get("metadata"), item.get("status"), item.get("spec")
-    if isinstance(meta, dict):
-        meta.pop("managedFields", None)
-    if isinstance(status, dict) and kind == "nodes":
-        for name in ("images", "volumesInUse", "volumesAttached"):
-            status.pop(name, None)
-    if isinstance(spec, dict) and kind == "pods":
-        spec.pop("volumes", None)
-        for name in ("containers", "initContainers"):
-            for container in spec.get(name) or ():
-                if isinstance(container, dict):
-                    for heavy in _HEAVY:
-                        container.pop(heavy, None)
-
-
-def _strip(item: dict[str, Any]) -> None:
-    meta = item["metadata"]
-    item.clear()
-    item["metadata"] = {key: meta[key] for key in ("namespace", "name", "resourceVersion") if key in meta}
 
 
 def _cut(answer: Any) -> None:  # noqa: ANN401 - a response of urllib3
