@@ -84,7 +84,8 @@ _DECIMAL = MappingProxyType(
     {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 )
 _QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([KMGTPE]i|[numkMGTPE]?)$")
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)$")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|s|m|h|d)\s*")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _DURATION_S = MappingProxyType({"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0})
 
 
@@ -187,12 +188,12 @@ def parse_quantity(text: str) -> float:
 
 
 def parse_duration_s(text: str) -> float:
-    """Parse a duration such as ``90m``, ``6h`` or ``2d``.
+    """Parse a duration such as ``90m``, ``6h``, ``2d`` or ``2h30m``.
 
     Parameters
     ----------
     text : str
-        A number and one of s, m (or min), h, d.
+        A number and one of s, m (or min), h, d; or several, which are added up.
 
     Returns
     -------
@@ -206,14 +207,14 @@ def parse_duration_s(text: str) -> float:
 
     Examples
     --------
-    >>> parse_duration_s("90m"), parse_duration_s("2d")
-    (5400.0, 172800.0)
+    >>> parse_duration_s("90m"), parse_duration_s("2d"), parse_duration_s("2h30m")
+    (5400.0, 172800.0, 9000.0)
     """
-    match = _DURATION.match(text.strip().lower())
-    if match is None:
+    plain = text.strip().lower()
+    if _DURATION.fullmatch(plain) is None:
         msg = f"'{text}' is not a duration"
         raise UnitError(msg, hint="write a number and a unit, for example 90m, 6h or 2d", value=text)
-    return float(match.group(1)) * _DURATION_S[match.group(2)]
+    return math.fsum(float(number) * _DURATION_S[unit] for number, unit in _DURATION_PART.findall(plain))
 
 
 def format_mass(mass_g: float) -> str:

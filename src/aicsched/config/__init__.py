@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aicsched.config.extender import ExtenderSettings
+from aicsched.config.gates import GatesSettings
 from aicsched.config.signals import SIGNAL_ENVIRONMENT, SignalSettings, read_signals
 from aicsched.config.tables import ENV_PREFIX, Table, is_service_link, read_table, variable_of
 from aicsched.errors import ConfigError, did_you_mean
@@ -31,7 +32,7 @@ DEFAULT_FILE: Final = "aicsched.toml"
 # Read where they are needed before any settings exist; they choose no number in an answer.
 ENVIRONMENT_ONLY: Final = frozenset({"CONFIG", "CACHE_DIR", "KERNELS", "SHARED"})
 # Tables with nothing of their own in how they are read; add one here and a field of its name below.
-TABLES: Final[dict[str, type[Table]]] = {"extender": ExtenderSettings}
+TABLES: Final[dict[str, type[Table]]] = {"extender": ExtenderSettings, "gates": GatesSettings}
 
 
 class Settings(BaseSettings):
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
         Where live signals come from, and where they are kept: the table ``[signals]``.
     extender : ExtenderSettings
         What the scheduler extender serves: the table ``[extender]``.
+    gates : GatesSettings
+        What deferral in time goes by: the table ``[gates]``.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
@@ -79,6 +82,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8888, ge=0, le=65535)
     signals: SignalSettings = Field(default_factory=SignalSettings)
     extender: ExtenderSettings = Field(default_factory=ExtenderSettings)
+    gates: GatesSettings = Field(default_factory=GatesSettings)
 
     @classmethod
     def settings_customise_sources(
