@@ -31,7 +31,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +97,32 @@ class ControlPlane:
         Its address.
     folder : Path
         With its certificate, logs and the list of tokens.
+    command : tuple of str
+        That runs it.
+    runs : list of subprocess.Popen
+        Its processes so far, the present one last.
     """
 
     url: str
     folder: Path
+    command: tuple[str, ...] = ()
+    runs: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """End the API server; what it holds lies in etcd, which goes on."""
+        process = self.runs[-1]
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def start(self) -> None:
+        """Run the API server again, and wait until it is ready."""
+        with (self.folder / "apiserver.log").open("ab") as out:
+            self.runs.append(subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT))
+        _wait(self, self.runs[-1])
 
     @property
     def ca(self) -> Path:
@@ -271,9 +293,12 @@ def control_plane(folder: Path, tokens: dict[str, str] | None = None) -> Generat
         "--service-cluster-ip-range=10.96.0.0/16",
     ]  # fmt: skip
     with _running(of_etcd, folder / "etcd.log"), _running(of_server, folder / "apiserver.log") as process:
-        plane = ControlPlane(f"https://127.0.0.1:{port}", folder)
+        plane = ControlPlane(f"https://127.0.0.1:{port}", folder, tuple(of_server), [process])
         _wait(plane, process)
-        yield plane
+        try:
+            yield plane
+        finally:
+            plane.stop()
 
 
 def _wait(plane: ControlPlane, process: subprocess.Popen[bytes]) -> None:

@@ -26,6 +26,7 @@ from aicsched.cli import (
     doctor,
     fleet,
     forecast,
+    gates,
     ledger,
     place_nodes,
     plan,
@@ -74,6 +75,7 @@ app.add_typer(recycle.app, name="recycle")
 app.add_typer(ledger.app, name="ledger")
 app.command("regions")(cloud_regions.regions)
 app.command("serve")(serve.serve)
+app.command("gates")(gates.gates)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("schema")(schema.schema)

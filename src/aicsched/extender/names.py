@@ -11,6 +11,7 @@ from typing import Final
 __all__ = [
     "ALLOWED_REGIONS",
     "DEADLINE",
+    "DECISION",
     "DEFERRABLE",
     "DOMAIN",
     "EXPECTED_DURATION",
@@ -53,3 +54,5 @@ RELEASED_AT: Final = f"{DOMAIN}/released-at"
 """When it was."""
 REASON: Final = f"{DOMAIN}/reason"
 """Why then, in a sentence."""
+DECISION: Final = f"{DOMAIN}/decision"
+"""What was decided, as the ledger's JSON: so that whoever releases a pod can book it."""
