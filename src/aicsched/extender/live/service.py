@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from aicsched.errors import SourceUnavailable
 from aicsched.extender.costs import SPANS_H
 from aicsched.extender.live.booking import Booker
 from aicsched.extender.live.build import SnapshotBuilder
@@ -208,9 +209,8 @@ class LiveService:
             self._wake()
 
     def _build(self) -> None:
-        if not self._watch.synced():
-            # Its events wake this thread again, whatever is raised here meanwhile.
-            self._watch.wait(_SYNC_S)
+        if not self._listed():
+            return
         moment = self.cluster.moment()
         zones = self.builder.zones(moment)
         if zones != self._zones:
@@ -233,6 +233,16 @@ class LiveService:
         snapshot.prioritize(snapshot.names[:1], PodRequest())
         self._live_metrics.built(time.perf_counter() - begun_s)
         self.holder.replace(snapshot)
+
+    def _listed(self) -> bool:
+        """Wait a little for the first lists; a large cluster takes longer, which is no failure."""
+        try:
+            self._watch.wait(_SYNC_S)
+        except SourceUnavailable:
+            if self._watch.faults():
+                raise
+            self._wake()
+        return self._watch.synced()
 
     def _wait_for_carbon(self) -> None:
         until_s = self._begun_s + _FIRST_CARBON_S
