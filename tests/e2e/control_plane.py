@@ -76,8 +76,8 @@ def built(name: str) -> Path:
     try:
         subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=_BUILD_S)
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", b"") or b"").decode()[-500:]
-        msg = f"{name} can't be built: {error} {said}"
+        said = (getattr(error, "stderr", None) or str(error).encode()).decode().strip()
+        msg = f"{name} can't be built: {said.splitlines()[-1]}"
         raise NotToBeHad(msg) from error
     part.replace(target)
     return target
