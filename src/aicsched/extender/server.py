@@ -142,6 +142,8 @@ def _config(app: ServedApp, answers: object) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whom a caller says it speaks for is nothing that we act on.
+        proxy_headers=False,
         date_header=False,
         timeout_keep_alive=app.limits.idle_s,
         backlog=_BACKLOG,

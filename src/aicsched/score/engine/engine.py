@@ -54,6 +54,8 @@ class Best(NamedTuple):
 
 # The first two of the packed arrays hold nodes as columns, the others as rows.
 _BY_COLUMN: Final = 2
+# Waking a thread for fewer costs more than it takes over.
+_SHARED_CELLS: Final = 50_000
 
 
 class _Span(NamedTuple):
@@ -311,7 +313,8 @@ class ScoreEngine:
             def task(low: int, high: int, run: Any = run, inputs: Any = inputs) -> None:  # noqa: ANN401
                 run(*inputs, first + low, first + high, out)
 
-            over_rows(task, last - first)
+            cells = rows.size * (last - first)
+            over_rows(task, last - first, threads=1 if cells < _SHARED_CELLS else None)
 
     def _span_of(self, pods: PodColumns) -> Integers:
         """Return the span of each pod."""
