@@ -7,7 +7,7 @@ and a descriptor without a request existing that the app could refuse.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,11 +17,44 @@ from aicsched.extender.trust import CLIENT_NAMES, client_names
 if TYPE_CHECKING:
     import asyncio
 
+_HEAD: Final = b"HTTP/1.1 "
+_CONTINUE: Final = b"HTTP/1.1 100"
+
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 
 
 class _PipelineTooLong(Exception):
     """httptools makes it a 400 and the end of the connection."""
+
+
+class _OneWrite:
+    """Sends head and body of an answer by one call of the kernel, where uvicorn writes twice."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.startswith(_HEAD) and not data.startswith(_CONTINUE):
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -38,6 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn narrows it
         """Start the clock of the first head."""
         super().connection_made(transport)
+        self._answers = _OneWrite(transport)
         if len(self.connections) > self.bounds.connections:
             transport.abort()
             return
@@ -79,11 +113,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+        self.cycle.transport = self._answers  # pyright: ignore[reportAttributeAccessIssue] - all that it uses
         if self.draining:
             self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """Start the clock of a last answer that isn't taken."""
+        self._answers.flush()  # what answers HEAD has no body
         super().on_response_complete()
         if self.transport.is_closing():
             self._start_write_timer()
