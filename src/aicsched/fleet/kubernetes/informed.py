@@ -250,7 +250,10 @@ class ObjectWatch:
 
         def telling(event: str) -> Callable[[Any], None]:
             def tell(item: Any) -> None:  # noqa: ANN401 - any JSON
-                heard(event, item)
+                try:
+                    heard(event, item)
+                except Exception:  # noqa: BLE001 - the informer would say so where nobody looks
+                    _log.exception("%s: %s of %s can't be taken in", self._source, event, kind)
                 if forget:
                     strip(item)
 
