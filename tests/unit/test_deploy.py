@@ -111,12 +111,17 @@ def test_settings_are_taken_by_the_program(name: str, tmp_path: Path) -> None:
     found = [each for each in render(VARIANTS[name]) if "aicsched.toml" in each.get("data", {})]
     assert found
     for each in found:
-        if not each["metadata"]["name"].endswith("-extender"):
-            continue
         file = tmp_path / "aicsched.toml"
         file.write_text(each["data"]["aicsched.toml"])
         settings = load_settings(file)
         held = merged(defaults(), VARIANTS[name])
+        if each["metadata"]["name"].endswith("-gates"):
+            own = settings.gates
+            assert (own.port, own.metrics_port) == (held["gates"]["webhook"]["port"], held["metricsPort"])
+            assert (own.tls_cert_file is None) == (own.host == "127.0.0.1")
+            assert own.lease_name == f"{held['name']}-gates"
+            assert own.lease_namespace == NAMESPACE
+            continue
         assert (settings.port, settings.extender.metrics_port) == (held["port"], held["metricsPort"])
         # Without TLS nobody but the machine or pod itself may call.
         assert (settings.extender.tls_cert_file is None) == (settings.host == "127.0.0.1")

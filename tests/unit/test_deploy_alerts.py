@@ -153,8 +153,24 @@ def callers(rate: float) -> dict[str, str]:
     return {f'aicsched_trust_refusals_total{{{EXTENDER},reason="token"}}': per_minute(0, rate)}
 
 
-def lease(renewed: str) -> dict[str, str]:
-    return {'kube_lease_renew_time{lease="aicsched-gates"}': renewed}
+def lateness(late: float) -> dict[str, str]:
+    head = "aicsched_gates_release_lateness_seconds"
+    return {
+        f'{head}_bucket{{{GATES},le="0.0"}}': per_minute(0, 1),
+        f"{head}_count{{{GATES}}}": per_minute(0, 1 + late),
+    }
+
+
+def leaders(*leads: int) -> dict[str, str]:
+    return {f'aicsched_gates_leader{{{GATES},pod="g-{n}"}}': f"{lead}x180" for n, lead in enumerate(leads)}
+
+
+def faults(rate: float) -> dict[str, str]:
+    return {f'aicsched_gates_faults_total{{{GATES},part="refused"}}': per_minute(0, rate)}
+
+
+def foresight(hours: float) -> dict[str, str]:
+    return {f"aicsched_gates_forecast_age_seconds{{{GATES}}}": f"{hours * 3600}x180"}
 
 
 UP = {f'up{{{EXTENDER},pod="e-1"}}': "1x180"}
@@ -238,9 +254,17 @@ CASES = {
     "CallersRefused": Case(
         callers(12), callers(1), "200m callers a second are refused (token).", {"reason": "token"}
     ),
+    "GatesLate": Case(
+        lateness(0.05), lateness(0), "3 pods or Jobs were released behind their latest start within an hour."
+    ),
     "GatesNoLeader": Case(
-        lease("0+60x60 3600x120"), lease("0+60x180"),
-        "No replica of the gates has led for 1h 0m 0s: deferred pods are not released.",
+        leaders(0, 0), leaders(0, 1), "No replica of the gates acts: deferred pods are not released."
+    ),
+    "GatesFault": Case(
+        faults(1), faults(0), "Something of the gates fails again and again: refused.", {"part": "refused"}
+    ),
+    "GatesForecastOld": Case(
+        foresight(8), foresight(2), "The gates plan by a forecast that is 8h 0m 0s old."
     ),
     "GatesDown": Case(
         GATES_DOWN | WAITING, GATES_UP | WAITING,

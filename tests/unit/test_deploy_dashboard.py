@@ -77,7 +77,7 @@ def history() -> History:
     for each in METRICS:
         labels = {**at, **dict.fromkeys(each.labels, "some")}
         if each.kind == "histogram":
-            for edge, share in (("0.01", 0.5), ("0.1", 0.99), ("+Inf", 1.0)):
+            for edge, share in (("0.0", 0.5), ("0.1", 0.99), ("+Inf", 1.0)):
                 made.add(f"{each.name}_bucket", {**labels, "le": edge}, time_s, np.floor(growing * share))
             made.add(f"{each.name}_count", labels, time_s, growing)
             made.add(f"{each.name}_sum", labels, time_s, growing * 0.01)
@@ -87,7 +87,6 @@ def history() -> History:
         "up": at,
         "container_cpu_usage_seconds_total": at | {"container": "extender"},
         "kube_pod_container_status_restarts_total": at | {"container": "extender"},
-        "kube_lease_renew_time": {"lease": "aicsched-gates"},
         "node_cpu_seconds_total": {"instance": "n-1", "mode": "idle", "cpu": "0"},
         "certmanager_certificate_expiration_timestamp_seconds": at | {"name": "aicsched-extender"},
         "scheduler_schedule_attempts_total": {"result": "scheduled"},

@@ -262,6 +262,76 @@ PANELS: Final[dict[str, tuple[Panel, ...]]] = {
             unit="s",
         ),
     ),
+    "Gates": (
+        Panel(
+            title="Held back",
+            about="Pods and Jobs that wait for a cleaner hour.",
+            queries={"{{kind}}": f"max by (kind) (aicsched_gates_waiting{{{_OURS}}})"},
+            unit="short",
+            width=8,
+            stacked=True,
+        ),
+        Panel(
+            title="Releases by reason",
+            about="`planned` is the hour that was chosen; `latest_start` and `no_forecast` saved nothing.",
+            queries={
+                "{{reason}}": f"sum by (reason) (increase(aicsched_gates_releases_total{{{_OURS}}}[1h]))"
+            },
+            unit="short",
+            width=8,
+            stacked=True,
+        ),
+        Panel(
+            title="Late releases",
+            about="Behind their latest start, within an hour: there should be none.",
+            queries={
+                "late": f"sum(increase(aicsched_gates_release_lateness_seconds_count{{{_OURS}}}[1h]))"
+                f' - sum(increase(aicsched_gates_release_lateness_seconds_bucket{{{_OURS},le="0.0"}}[1h]))'
+            },
+            unit="short",
+            width=8,
+            limits=((0.0, "green"), (0.5, "red")),
+        ),
+        Panel(
+            title="What waiting is expected to save",
+            about="Of all that waits now, beside starting at once.",
+            queries={"saving": f"sum(aicsched_gates_planned_saving_grams{{{_OURS}}})"},
+            unit="massg",
+            width=8,
+        ),
+        Panel(
+            title="Who acts, and plans that moved",
+            about="One replica leads.",
+            queries={
+                "leaders": f"sum(aicsched_gates_leader{{{_OURS}}})",
+                "plans moved in an hour": f"sum(increase(aicsched_gates_replans_total{{{_OURS}}}[1h]))",
+            },
+            unit="short",
+            width=8,
+        ),
+        Panel(
+            title="Faults of the gates, by part",
+            about="What failed is tried again.",
+            queries={"{{part}}": _rate("aicsched_gates_faults_total", "part")},
+            unit="short",
+            width=8,
+        ),
+        Panel(
+            title="Answers of the webhook",
+            about="What it made of the pods that asked to be deferred.",
+            queries={"{{outcome}}": _rate("aicsched_gates_reviews_total", "outcome")},
+            unit="reqps",
+        ),
+        Panel(
+            title="Age of the gates' forecast, skew of their clock",
+            about="Without a forecast new work starts after a while; whichever clock is ahead counts.",
+            queries={
+                "forecast": f"max(aicsched_gates_forecast_age_seconds{{{_OURS}}})",
+                "skew": f"max(abs(aicsched_gates_clock_skew_seconds{{{_OURS}}}))",
+            },
+            unit="s",
+        ),
+    ),
     "Trust": (
         Panel(
             title="Certificates",
