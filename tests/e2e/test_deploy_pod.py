@@ -19,10 +19,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from aicsched.extender import names
 from tests.debian_kit import ROOT, NotToBeHad
 from tests.deploy_kit import DEPLOY, by_key, pods_of
 from tests.e2e.control_plane import SCHEDULER, ControlPlane, control_plane, free_port, scheduler
-from tests.e2e.objects import make_namespace, make_nodes, make_pods, plain_pod, wait_bound
+from tests.e2e.objects import (
+    events_of,
+    eventually,
+    get_pod,
+    make_namespace,
+    make_nodes,
+    make_pods,
+    plain_pod,
+    wait_bound,
+)
 from tests.trust_kit import client_context, make_authority
 from tools.deploy.tree import NAMESPACE, render
 
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 _READY_S = 90
+WITH_GATES = {"gates": {"enabled": True, "webhook": {"enabled": False}}}
 # Mounts are this process's own: what it sees of the machine is read only but for its state, and it has no
 # rights left. Where the interpreter lies in a closed home, that much of it is shown.
 CONTAINED = """
@@ -56,16 +67,19 @@ exec setpriv --reuid $ID --regid $ID --clear-groups --bounding-set=-all --inh-ca
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give a cluster with the extender's account, whose token may do what the chart's roles say."""
+    """Give a cluster with the accounts of extender and gates, which may do what the chart's roles say."""
     try:
         with control_plane(tmp_path_factory.mktemp("plane")) as made:
             make_namespace(made, NAMESPACE)
-            token = made.service_account(NAMESPACE, "aicsched-extender")
-            (made.folder / "token").write_text(token)
-            for each in render({}):
+            for part in ("extender", "gates"):
+                token = made.service_account(NAMESPACE, f"aicsched-{part}")
+                (made.folder / part).write_text(token)
+            for each in render(WITH_GATES):
                 if each["apiVersion"].startswith("rbac."):
-                    kind = "clusterroles" if each["kind"] == "ClusterRole" else "clusterrolebindings"
-                    made.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{kind}", each)
+                    where = each["metadata"].get("namespace")
+                    inside = f"/namespaces/{where}" if where else ""
+                    kind = f"{each['kind'].lower()}s"
+                    made.call("POST", f"/apis/rbac.authorization.k8s.io/v1{inside}/{kind}", each)
             make_nodes(made, {"n-1": {}, "n-2": {}})
             yield made
     except NotToBeHad as reason:
@@ -141,13 +155,13 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def give_account(plane: ControlPlane, folder: Path) -> dict[str, str]:
+def give_account(plane: ControlPlane, folder: Path, part: str = "extender") -> dict[str, str]:
     """Lay down what a pod is given to reach the API server; return its part of the environment."""
     account = folder / "account"
     account.mkdir(mode=0o755)
     shutil.copy(plane.ca, account / "ca.crt")
     (account / "namespace").write_text(NAMESPACE)
-    (account / "token").write_text((plane.folder / "token").read_text())
+    (account / "token").write_text((plane.folder / part).read_text())
     for each in account.iterdir():
         each.chmod(0o644)
     host, _, port = plane.url.removeprefix("https://").partition(":")
@@ -234,3 +248,36 @@ def test_the_scheduler_of_the_example_and_the_extender_of_the_chart_trust_each_o
         for verb in ("filter", "prioritize"):
             assert f'aicsched_extender_requests_total{{code="200",verb="{verb}"}}' in told
         assert 'aicsched_certificate_expiry_timestamp_seconds{certificate="server"}' in told
+
+
+@needs_root
+def test_the_gates_release_with_the_rights_of_the_chart(plane: ControlPlane, folder: Path) -> None:
+    probes = free_port()
+    # Without any forecast work isn't held back: what was gated is released at once.
+    gates = {"settings": "forecast_wait_s = 0", "webhook": {"enabled": False, "port": free_port()}}
+    dead = (
+        f'[signals]\norder = ["uk"]\n[signals.uk]\nzones = ["GB"]\nurl = "http://127.0.0.1:{free_port()}"\n'
+    )
+    values = {"metricsPort": probes, "gates": {"enabled": True} | gates, "settings": {"tables": dead}}
+    objects = render(values)
+    spec = pods_of(objects)["Deployment/aicsched-gates"]
+    config = by_key(objects)["ConfigMap", NAMESPACE, "aicsched-gates"]["data"]["aicsched.toml"]
+    waiting = plain_pod(
+        "deferred",
+        labels={names.DEFERRABLE: "true"},
+        annotations={names.MAX_DELAY: "6h"},
+        schedulingGates=[{"name": names.GATE}],
+    )
+    make_pods(plane, [waiting])
+    with contained(spec, config, folder, give_account(plane, folder, "gates")) as process:
+        wait_ready(process, probes, folder)
+        eventually(lambda: names.RELEASED_AT in get_pod(plane, "deferred")["metadata"]["annotations"])
+        assert not get_pod(plane, "deferred")["spec"].get("schedulingGates")
+        eventually(lambda: [one for one in events_of(plane, "deferred") if one["reason"] == "CarbonReleased"])
+        told = ask(probes, "GET", "/metrics")[1]
+        assert "aicsched_gates_leader 1.0" in told
+        assert 'aicsched_gates_faults_total{part="refused"} 0.0' in told
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, (folder / "log").read_text()
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/aicsched-gates"
+    assert plane.call("GET", lease)["spec"]["leaseTransitions"] >= 0

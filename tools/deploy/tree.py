@@ -62,7 +62,8 @@ OVERLAYS: Final = (
     Overlay("extender", "The extender behind a Service; its certificates are yours to bring.", {}),
     Overlay(
         "full",
-        "The extender and the gates, with cert-manager and the Prometheus operator.",
+        "The extender and the gates, with cert-manager and the Prometheus operator. "
+        "Name a source of signals: the gates don't start without.",
         {
             "gates": {"enabled": True},
             "tls": {"certManager": True},

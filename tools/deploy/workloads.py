@@ -206,7 +206,9 @@ _GATES_SETTINGS: Final = _settings(
     "# How pods and Jobs are deferred.",
     "[gates]",
     When(_HOOKED, 'host = "@{host}"'),
+    # Without the webhook nobody has anything to ask but for probes and metrics.
     When(Not(_HOOKED), 'host = "127.0.0.1"'),
+    When(Not(_HOOKED), 'metrics_host = "@{host}"'),
     "port = @{gates.webhook.port}",
     "metrics_port = @{metricsPort}",
     'lease_name = "@{name}-gates"',

@@ -65,6 +65,7 @@ def _run(settings: Settings, api: Any, carbon: Any) -> None:  # noqa: ANN401 - a
             host=settings.gates.host,
             trust=trust_of_gates(settings, service.metrics),
             probes_port=settings.gates.metrics_port,
+            probes_host=settings.gates.metrics_host,
             announce=_announce,
         )
     finally:

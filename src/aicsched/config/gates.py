@@ -65,6 +65,8 @@ class GatesSettings(Table):
         Of the webhook and the probes; 0 takes a free one.
     metrics_port : int, optional
         Port of its own for ``/metrics`` and the probes.
+    metrics_host : str, optional
+        Where that port is, when it isn't `host`.
     tls_cert_file, tls_key_file : Path, optional
         Certificate chain and key of the webhook, PEM; the API server speaks to it by TLS only.
     """
@@ -90,6 +92,7 @@ class GatesSettings(Table):
     host: str = "127.0.0.1"
     port: int = Field(default=8443, ge=0, le=_LAST_PORT)
     metrics_port: int | None = Field(default=None, ge=0, le=_LAST_PORT)
+    metrics_host: str | None = None
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
 
@@ -105,6 +108,9 @@ class GatesSettings(Table):
     def _together(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             msg = "tls_cert_file and tls_key_file go together"
+            raise ValueError(msg)
+        if self.metrics_host is not None and self.metrics_port is None:
+            msg = "metrics_host needs metrics_port"
             raise ValueError(msg)
         if self.default_delay_h > self.longest_delay_h:
             msg = "default_delay_h is over longest_delay_h"
