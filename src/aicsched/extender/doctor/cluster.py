@@ -6,9 +6,9 @@ from collections import Counter
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from aicsched.data.cloud import cloud_regions
 from aicsched.errors import AicschedError
 from aicsched.extender.doctor.finding import Finding, Severity
+from aicsched.extender.live.build import zone_of
 from aicsched.fleet.kubernetes.cluster import NO_REGION
 from aicsched.fleet.kubernetes.power import FAMILY_LABEL, power_of
 from aicsched.fleet.kubernetes.watch import ClusterWatch
@@ -33,10 +33,11 @@ Right = tuple[str, str, str]
 """API group, resource (with its subresource) and verb."""
 READ_RIGHTS: Final[tuple[Right, ...]] = tuple(
     (group, resource, verb)
-    for group, resource in (("", "nodes"), ("", "pods"), ("policy", "poddisruptionbudgets"))
+    for group, resource in (("", "nodes"), ("", "pods"))
     for verb in ("list", "watch")
 )
 """What the extender needs to follow a cluster."""
+_KINDS: Final = ("nodes", "pods")
 _TIMEOUT_S: Final = (3.0, 10.0)
 # Scheduling gates are generally available since 1.30.
 _LEAST_MINOR: Final = 30
@@ -201,7 +202,7 @@ def list_cluster(api: Any, within_s: float = 30.0) -> Cluster:  # noqa: ANN401 -
     ConfigError, SourceUnavailable, SignalInvalid
         It can't be listed.
     """
-    with ClusterWatch(api) as watch:
+    with ClusterWatch(api, kinds=_KINDS) as watch:
         watch.wait(within_s)
         return watch.cluster()
 
@@ -224,8 +225,7 @@ def grid_zones_of(cluster: Cluster, told: Mapping[str, str]) -> dict[str, str]:
     made: dict[str, str] = {}
     for node in cluster.nodes:
         name = node.region or NO_REGION
-        here = cloud_regions().get((node.provider, name))
-        made[name] = made.get(name) or told.get(name) or (here.grid_zone if here else "")
+        made[name] = made.get(name) or zone_of(node, told)
     return made
 
 
