@@ -18,6 +18,7 @@ CALLED_BY_OTHERS = [
     "__getattr__",
     "capture_signals",  # uvicorn
     "do_*",  # http.server
+    "eof_received",  # asyncio
     "handle_*",  # html.parser
     "log_message",  # http.server
     "settings_customise_sources",  # pydantic-settings
