@@ -344,6 +344,20 @@ def test_a_token_that_was_taken_out_is_refused_from_then_on(tokens: Any) -> None
     assert registry.get_sample_value("aicsched_trust_refusals_total", {"reason": "token"}) == 1
 
 
+def test_a_defect_at_one_look_does_not_end_all_later_ones(tokens: Any, monkeypatch: Any, caplog: Any) -> None:
+    trust = Trust(token_file=tokens, check_s=0.005)
+    looks: list[int] = []
+
+    def broken() -> bool:
+        looks.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(trust, "reload", broken)
+    with caplog.at_level(logging.CRITICAL, logger="aicsched"), pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(trust.watch(), 0.3))
+    assert len(looks) > 1
+
+
 @pytest.mark.parametrize(
     ("names", "status"),
     [(frozenset({"kube-scheduler"}), 200), (frozenset({"spiffe://org/ns/x/sa/y"}), 200),

@@ -189,7 +189,10 @@ class Trust:
         """Look at the files again and again, until cancelled."""
         while True:
             await asyncio.sleep(self._check_s)
-            await asyncio.to_thread(self.reload)
+            try:
+                await asyncio.to_thread(self.reload)
+            except Exception:  # noqa: BLE001 - a defect at one look must not end all later ones
+                _log.exception("certificates and tokens are kept as they were")
 
     def guard(self, app: App) -> App:
         """Put an app behind certificates and tokens.
