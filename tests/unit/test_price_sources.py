@@ -192,6 +192,11 @@ def test_spot_pages_join_and_faults_are_told(tmp_path: Path) -> None:
         ([], InputError, "no price of a Linux machine"),
         ([_spot("cheap", "2026-05-01T00:00:00Z")], SignalInvalid, "can't be understood"),
         ([_spot("0.1", "2026-05-01")], SignalInvalid, "can't be understood"),
+        (
+            [_spot("0.1", "2026-05-01T00:00:00Z"), _spot("0.2", "2026-05-01T00:00:00Z")],
+            SignalInvalid,
+            "two prices for",
+        ),
         ([{"SpotPrice": "1"}], SignalInvalid, "another shape"),
     ):
         with pytest.raises(error, match=message):

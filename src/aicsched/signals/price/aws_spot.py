@@ -57,7 +57,7 @@ class AwsSpotPrices:
     InputError
         A file can't be read.
     SignalInvalid
-        It is not what the command prints.
+        It is not what the command prints, or a time has two prices.
 
     Notes
     -----
@@ -76,12 +76,14 @@ class AwsSpotPrices:
             )
         self._region = region
         self._until_s = max(since_s for _, _, since_s, _ in rows)
-        changes: dict[PriceItem, dict[int, float]] = {}
+        changes: dict[PriceItem, list[tuple[int, float]]] = {}
         for zone, kind, since_s, price in rows:
-            changes.setdefault(_item(zone, kind), {})[since_s] = price
+            changes.setdefault(_item(zone, kind), []).append((since_s, price))
         self._spans = {
             item: Spans.from_changes(
-                np.array(list(found)), np.array(list(found.values())), until_s=self._until_s
+                np.array([since_s for since_s, _ in found]),
+                np.array([price for _, price in found]),
+                until_s=self._until_s,
             )
             for item, found in changes.items()
         }
