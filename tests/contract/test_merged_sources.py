@@ -14,7 +14,7 @@ from aicsched.signals.carbon.merge import MergedCarbon
 from aicsched.signals.live import LastKnownGood
 from aicsched.signals.precedence import open_merged
 from aicsched.signals.store import SignalStore
-from aicsched.slots import HOUR_S, SlotGrid
+from aicsched.slots import HOUR_S, SlotGrid, parse_time
 from tests.live_sources_kit import LIVE, NOW_S, SECRET, Live, hourly_mean, of_the_mix
 from tests.upstream_kit import Upstream, VirtualClock, status, upstream
 
@@ -152,7 +152,8 @@ def test_files_have_their_scope_said(tmp_path: Path) -> None:
     (tmp_path / "syn-coal.csv").write_text("time,ci_g_per_kwh\n" + rows)
     table = {"order": ["file", "sample"], "file": {"paths": [str(tmp_path / "syn-coal.csv")]}}
     settings = read_signals(table, {})
-    with pytest.raises(ConfigError, match="it is not known whether files"):
+    with pytest.raises(ConfigError, match="it is not known whether file "):
         open_merged(settings)
-    merged = open_merged(settings, scopes={"file": "lifecycle"})
+    clock = VirtualClock(parse_time("2026-05-02T00:00Z"))
+    merged = open_merged(settings, scopes={"file": "lifecycle"}, clock=clock)
     assert merged.read("syn-coal").values_g_per_kwh.tolist() == [400.0 + hour for hour in range(24)]
