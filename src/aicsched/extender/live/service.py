@@ -205,7 +205,8 @@ class LiveService:
     def _bound(self, pod: PodFacts) -> None:
         if self.booker is not None:
             self.booker.bound(pod)
-        if self._watch.synced():
+        # It is a load that metrics don't show yet. Without metrics no load is known: nothing changes.
+        if self.telemetry is not None and self._watch.synced():
             self._wake()
 
     def _build(self) -> None:
