@@ -13,7 +13,9 @@ from benchmarks.panel_accuracy import read_set
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DAY_S = 86_400
+# The recorded years of two clusters are a week and four weeks over and over.
 WEEK_H = 168
+MONTH_H = 672
 # Of demand that has no capacity of its own: 80 % is what the highest 5 % of the first half passes.
 PEAK_LEVEL = 0.95
 NODES_OF_A_TRACE = 8
@@ -32,12 +34,15 @@ class TraceSet(NamedTuple):
         How long pods run [slots].
     snapshots : int
         From how many moments to foresee.
+    copied : int
+        Slots after which the record repeats itself, exactly or but for noise; 0 where it doesn't.
     """
 
     loads: Array
     per_day: int
     horizons: tuple[int, ...]
     snapshots: int
+    copied: int = 0
 
 
 def _stacked(series: list[Array]) -> Array:
@@ -107,9 +112,10 @@ def recorded() -> dict[str, TraceSet]:
     nab, gpu, memory = (_stacked(list(read_set(carbon, name).values())) for name in ("nab", "gpu", "mem"))
     minutes = round(DAY_S / 57)
     return {
-        "cluster CPU hourly (Alibaba)": TraceSet(alibaba, 24, (1, 4, 24), 400),
+        "cluster CPU hourly (Alibaba)": TraceSet(alibaba, 24, (1, 4, 24), 400, copied=WEEK_H),
         "the same, its one week": TraceSet(alibaba[:, :WEEK_H], 24, (1, 4, 12), 400),
-        "cluster CPU hourly (Google)": TraceSet(google, 24, (1, 4, 24), 600),
+        "cluster CPU hourly (Google)": TraceSet(google, 24, (1, 4, 24), 600, copied=MONTH_H),
+        "the same, its four weeks": TraceSet(google[:, :MONTH_H], 24, (1, 4, 24), 400),
         "pods' GPU duty 57 s": TraceSet(gpu / 100, minutes, (1, 15, 60), 60),
         "pods' memory 57 s": TraceSet(memory, minutes, (1, 15, 60), 60),
         "NAB CPU 5 min": TraceSet(nab / 100, 288, (1, 12, 72), 150),

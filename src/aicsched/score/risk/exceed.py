@@ -3,8 +3,9 @@
 For each node, past slots are taken as situations like the present one. A linear fit
 foresees the highest load of the horizon from each; nodes with a short past lean on
 the fit of all. What the fit missed by, weighted by likeness and age, makes the
-distribution. Forecasts of the past are then held against what came, to weigh long
-against short memory and to correct the odds. Nothing is assumed of the shape of the
+distribution; so does what came as it was, and what a load that stays at its latest value
+would have missed by. Forecasts of the past are then held against what came, to weigh
+these voices and to correct the odds of their mix. Nothing is assumed of the shape of the
 distribution, and a horizon's correlated slots need no model: the target is their top.
 """
 
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Exceedance", "exceedance", "trailing_top"]
 
-# Slots after which a past situation counts by 1/e less: three memories, weighed online.
-MEMORIES_SLOTS: Final = (60.0, 250.0, 1000.0)
-# A fourth, long one looks at situations of about this time of day.
+# Slots after which a past situation counts by 1/e less.
+SHORT_SLOTS: Final = 250.0
+LONG_SLOTS: Final = 1000.0
+LONGEST_SLOTS: Final = 3000.0
+# Situations of about this time of day, and of just this time of the week, as concentrations of von
+# Mises' distribution: deviations of two hours, and of half an hour.
 SAME_TIME: Final = 4.0
-MEMORIES: Final = len(MEMORIES_SLOTS) + 1
+SAME_SLOT: Final = 3000.0
+VOICES: Final = 6
+# No situation counts for nothing, or a past without a week of its own would have none.
+_LEAST_WEIGHT: Final = 1e-9
 # No more of the past than this is looked at [slots].
 LOOKBACK_SLOTS: Final = 2016
 # A horizon needs this many times its length as past; longer ones are put together of shorter ones.
@@ -45,10 +52,10 @@ COMMON_EVENTS: Final = 30.0
 RIDGE_EVENTS: Final = 3.0
 # Past forecasts that are held against what came.
 CHECKED_NODES: Final = 128
-CHECKS: Final = (16, 64)
+CHECKS: Final = (16, 96)
 CHECKED_RUNS: Final = 2048
-CHECK_MEMORY_SLOTS: Final = 300.0
-CHECK_REACH_SLOTS: Final = 900
+CHECK_MEMORY_SLOTS: Final = 600.0
+CHECK_REACH_SLOTS: Final = 1800
 _CHECKED_LOADS: Final = 16
 # Rows at a time: what is described of them then takes some 10 MB.
 _ROWS: Final = 256
@@ -62,8 +69,9 @@ class Exceedance(NamedTuple):
     risk : ndarray, shape (n, g)
         P(load + added > limit at some time of the horizon) on an even grid of added
         loads from 0 to 1; NaN where the past is too short.
-    shares : ndarray, shape (4,)
-        How much the short, middle and long memory count, and that of the same time of day.
+    shares : ndarray, shape (6,)
+        How much each voice counts: short and long memory, the same time of day, the same slot
+        of the week, a load that stays, and what came as it was.
     odds : Odds
         The correction that was made.
     checks : int
@@ -146,9 +154,12 @@ def exceedance(
 
         Σ_s w_s [m(x) + e_s + d > L] / Σ_s w_s,  w_s = e^(-age/T) / (1 + z_s²)²,
 
-    e_s = y_s - m(x_s), and z_s the distance of m(x_s) from m(x) in deviations of m;
-    mixed with a Student t of two degrees of freedom around m(x) as one more
-    situation: nothing is impossible for not having been seen.
+    e_s = y_s - m(x_s), and z_s the distance of m(x_s) from m(x) in deviations of m. Four
+    voices differ in their weights: T of 250 and of 1000 slots, the latter also at about this
+    time of day, and 3000 slots at just this time of the week. A fifth takes the latest value
+    for m(x), which suits what hardly moves, a sixth takes y_s for m(x) + e_s, which suits what
+    is either idle or busy. Each is mixed with a Student t of two degrees of freedom around
+    m(x) as one more situation: nothing is impossible for not having been seen.
     A horizon longer than a quarter of the past is put together of shorter ones as if
     they were independent, which overstates its risk.
 
@@ -174,7 +185,7 @@ def exceedance(
     used = min(horizon, past.shape[1] // PAST_TO_HORIZON)
     if used < 1 or not len(past):
         nothing = np.full((len(past), points), np.nan)
-        return Exceedance(nothing, np.full(MEMORIES, 1 / MEMORIES), Odds(), 0)
+        return Exceedance(nothing, np.full(VOICES, 1 / VOICES), Odds(), 0)
     model = _Model(past[:, -(LOOKBACK_SLOTS + CHECK_REACH_SLOTS) :], limit_share, used, per_day, points)
     shares, odds, checks = model.checked()
     risk = model.risk(shares, odds)
@@ -212,17 +223,31 @@ class _Model:
         """Return how much situations count by age, shape (ages, memories)."""
         count = (span[at.ORIGIN] - span[at.HORIZON] - span[at.FIRST]) // self.stride + 1
         ages = np.arange(count) * float(self.stride)
-        made = np.exp(-ages[:, None] / np.array([*MEMORIES_SLOTS, MEMORIES_SLOTS[-1]]))
-        # The last one remembers the same time of other days best.
+        made = np.exp(-ages[:, None] / np.array([SHORT_SLOTS, LONG_SLOTS, LONG_SLOTS, LONGEST_SLOTS]))
         turn = 2 * np.pi * (ages + self.horizon) / self.per_day
-        made[:, -1] *= np.exp(SAME_TIME * (np.cos(turn) - 1))
-        return made
+        made[:, 2] *= np.exp(SAME_TIME * (np.cos(turn) - 1))
+        made[:, 3] *= np.exp(SAME_SLOT * (np.cos(turn / 7) - 1))
+        return made + _LEAST_WEIGHT
+
+    def voices(self, inputs: Array, top: Array, limits: Array, span: Integers, fits: Array) -> Array:
+        """Return the risk of some nodes as each way of looking at the past foresees it, (n, VOICES, g)."""
+        memory = self.memory(span)
+        parts: list[Array] = []
+        for fit, remembered, shift in (
+            (fits, memory, 1.0),
+            (_staying(fits), np.ascontiguousarray(memory[:, :1]), 1.0),
+            (fits, np.ascontiguousarray(memory[:, 1:2]), 0.0),
+        ):
+            made = np.empty((len(top), remembered.shape[1], self.points))
+            rest = (fit, limits, remembered, shift, made)
+            CURVES.form(self.past, self.top, span, *rest)(inputs, top, span, *rest)
+            parts.append(made)
+        return np.concatenate(parts, axis=1)
 
     def risk(self, shares: Array, odds: Odds) -> Array:
         """Return the risk (n, g) as it is foreseen now, some rows at a time."""
         nodes, span = len(self.past), self.span(self.slots - 1)
         sums, made = np.empty((nodes, at.SUMS)), np.empty((nodes, self.points))
-        memory = self.memory(span)
 
         def parts(low: int, high: int) -> list[slice]:
             return [slice(first, min(first + _ROWS, high)) for first in range(low, high, _ROWS)]
@@ -234,11 +259,10 @@ class _Model:
 
         def foreseen(low: int, high: int) -> None:
             for part in parts(low, high):
-                curves = np.empty((part.stop - part.start, MEMORIES, self.points))
-                run = CURVES.form(self.past, self.top, span, fits, self.limits, memory, curves)
-                rest = (fits[part], self.limits[part], memory, curves)
-                run(self.described(part), self.top[part], span, *rest)
-                made[part] = recalibrated(np.tensordot(shares, curves, axes=(0, 1)), odds)
+                some = self.described(part), self.top[part], self.limits[part]
+                made[part] = recalibrated(
+                    np.tensordot(shares, self.voices(*some, span, fits[part]), axes=(0, 1)), odds
+                )
 
         over_rows(summed, nodes)
         fits = _fit(sums, self.stride / self.horizon)
@@ -255,7 +279,7 @@ class _Model:
         gap = max(1, reach // wanted)
         origins = np.arange(latest, latest - max(reach, 0), -gap)[:wanted].tolist()
         if not origins:
-            return np.full(MEMORIES, 1 / MEMORIES), Odds(), 0
+            return np.full(VOICES, 1 / VOICES), Odds(), 0
         columns = np.arange(0, self.points, max(1, (self.points - 1) // _CHECKED_LOADS))
         room = limits[:, None] - columns / (self.points - 1)
         inputs = self.described(rows)
@@ -266,24 +290,33 @@ class _Model:
             curves = self._foreseen(inputs, top, limits, origin)[:, :, columns].transpose(1, 0, 2)
             follows = top[:, origin + self.horizon][:, None]
             known = ~np.isnan(curves).any(axis=0) & ~np.isnan(follows)
+            # The loads of one forecast tell the same again, as far as they tell anything.
+            middle = curves.mean(axis=0)
+            telling = np.nan_to_num(4 * middle * (1 - middle)).sum(axis=1, keepdims=True)
             stated.append(curves[:, known])
             came.append((follows > room)[known].astype(np.float64))
-            # Overlapping horizons tell the same twice, and so do the thresholds of one forecast.
+            # Overlapping horizons tell the same twice.
             worth = np.exp(-(self.slots - 1 - origin) / CHECK_MEMORY_SLOTS) * min(1.0, gap / self.horizon)
-            weights.append(np.full(len(came[-1]), worth / len(columns)))
+            weights.append(np.broadcast_to(worth / np.maximum(telling, 1.0), known.shape)[known])
         risk, broke, weight = np.concatenate(stated, axis=1), np.concatenate(came), np.concatenate(weights)
         shares = fit_shares(risk - broke, weight)
         return shares, fit_odds(shares @ risk, broke, weight), len(origins) * len(top)
 
     def _foreseen(self, inputs: Array, top: Array, limits: Array, origin: int) -> Array:
-        """Return the risk (n, memories, g) of some nodes as it was foreseen after a slot."""
+        """Return the risk (n, VOICES, g) of some nodes as it was foreseen after a slot."""
         span = self.span(origin)
         sums = np.empty((len(top), at.SUMS))
         MOMENTS.form(inputs, top, span, sums)(inputs, top, span, sums)
-        made = np.empty((len(top), MEMORIES, self.points))
-        rest = (_fit(sums, self.stride / self.horizon), limits, self.memory(span), made)
-        CURVES.form(inputs, top, span, *rest)(inputs, top, span, *rest)
-        return made
+        return self.voices(inputs, top, limits, span, _fit(sums, self.stride / self.horizon))
+
+
+def _staying(fits: Array) -> Array:
+    """Return fits by which the load stays at its latest value."""
+    made = fits.copy()
+    made[:, at.MEAN] = fits[:, at.CENTRE + at.LATEST]
+    made[:, at.SLOPES :] = 0.0
+    made[:, at.SLOPES + at.LATEST] = 1.0
+    return made
 
 
 def _fit(sums: Array, independent: float) -> Array:

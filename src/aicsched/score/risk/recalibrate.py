@@ -19,10 +19,11 @@ __all__ = ["Odds", "fit_odds", "fit_shares", "recalibrated"]
 
 # Below this, and above one less this, odds are kept in proportion instead of learned.
 LEAST_RISK: Final = 1e-3
-# Prior belief, in events: that memories are equal, and that odds are right as they are.
+# Prior belief, in events: that voices are equal, and that their mix is right as it is. Past forecasts
+# knew less than today's, and a fleet's drift turns: what was wrong with them is believed of today's
+# only where it is plain.
 PRIOR_EVENTS: Final = 10.0
-# A slope is known better than a level beforehand: odds are seldom far too bold or far too shy.
-PRIOR_SLOPE: Final = 4.0
+PRIOR_ODDS: Final = 400.0
 _SLOPES: Final = (0.2, 5.0)
 
 
@@ -106,9 +107,9 @@ def fit_odds(risk: Array, broke: Array, weights: Array) -> Odds:
 
     Examples
     --------
-    >>> stated = np.full(1000, 0.5)
-    >>> true = np.arange(1000) % 5 == 0
-    >>> made = fit_odds(stated, true, np.ones(1000))
+    >>> stated = np.full(100_000, 0.5)
+    >>> true = np.arange(100_000) % 5 == 0
+    >>> made = fit_odds(stated, true, np.ones(100_000))
     >>> round(float(recalibrated(np.array([0.5]), made)[0]), 1)
     0.2
     """
@@ -120,11 +121,12 @@ def fit_odds(risk: Array, broke: Array, weights: Array) -> Odds:
     for _ in range(12):
         chance = 1 / (1 + np.exp(-np.clip(level + slope * x, -30.0, 30.0)))
         rest, bend = weight * (hit - chance), weight * chance * (1 - chance)
-        prior = np.array([PRIOR_EVENTS, PRIOR_EVENTS * PRIOR_SLOPE])
         # Sums, not products of vectors: threads of BLAS would spin on these for most of a refresh.
-        towards = np.array([rest.sum(), (rest * x).sum()]) - prior * np.array([level, slope - 1])
+        towards = np.array([rest.sum(), (rest * x).sum()]) - PRIOR_ODDS * np.array([level, slope - 1])
         bent = bend * x
-        curvature = np.array([[bend.sum(), bent.sum()], [bent.sum(), (bent * x).sum()]]) + np.diag(prior)
+        curvature = np.array(
+            [[bend.sum(), bent.sum()], [bent.sum(), (bent * x).sum()]]
+        ) + PRIOR_ODDS * np.eye(2)
         step = np.linalg.solve(curvature, towards)
         level, slope = level + float(step[0]), slope + float(step[1])
     return Odds(float(np.clip(level, -5.0, 5.0)), float(np.clip(slope, *_SLOPES)))

@@ -2,8 +2,9 @@
 
 A situation is a slot of the past, described by levels, the latest top and what came
 at that time on earlier days. A linear fit turns it into an expected top of the
-following horizon. What came beyond the expected is then laid on today's expectation,
-each past situation counting by how near its expectation was to today's, and by its age.
+following horizon. What came beyond the expected is then laid on today's expectation
+(`shift` of 1), or what came is taken as it was (0), each past situation counting by how
+near its expectation was to today's, and by its age.
 """
 
 from __future__ import annotations
@@ -170,10 +171,17 @@ def expect(top: Array, inputs: Array, span: Integers, fit: Array, off: Array) ->
     return now, width, np.sqrt(missed / fit[at.COUNT]) + at.LEAST_SPREAD
 
 
-def lay(
-    top: Array, span: Integers, off: Array, width: float, limit: float, memory: Array, curves: Array
+def lay(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+    top: Array,
+    span: Integers,
+    off: Array,
+    width: float,
+    limit: float,
+    memory: Array,
+    shift: float,
+    curves: Array,
 ) -> None:
-    """Lay what each situation missed by on today's expectation."""
+    """Lay what each situation missed by on today's expectation, or what came as it was."""
     horizon, stride = span[at.HORIZON], span[at.STRIDE]
     end = span[at.ORIGIN] + 1 - horizon
     memories, points = curves.shape
@@ -184,9 +192,9 @@ def lay(
             continue
         z = off[slot] / width
         alike = 1.0 / (1.0 + z * z) ** 2
-        room = limit - (top[slot + horizon] - off[slot])
+        room = limit - (top[slot + horizon] - shift * off[slot])
         # The first point of the grid whose load is more than the room.
-        place = max(np.floor(room * (points - 1)) + 1.0, 0.0)
+        place = max(np.floor(room * (points - 1) + at.TIE) + 1.0, 0.0)
         for kind in range(memories):
             weight = alike * memory[(end - 1 - slot) // stride, kind]
             totals[kind] += weight
@@ -198,8 +206,15 @@ def lay(
         curves[kind] /= totals[kind]
 
 
-def _curves_loop(
-    inputs: Array, top: Array, span: Integers, fits: Array, limits: Array, memory: Array, made: Array
+def _curves_loop(  # noqa: PLR0913, PLR0917 - arrays in, arrays out
+    inputs: Array,
+    top: Array,
+    span: Integers,
+    fits: Array,
+    limits: Array,
+    memory: Array,
+    shift: float,
+    made: Array,
 ) -> None:
     off = np.empty(span[at.ORIGIN] + 1)
     independent = min(span[at.STRIDE] / span[at.HORIZON], 1.0)
@@ -209,7 +224,7 @@ def _curves_loop(
             curves[:] = np.nan
             continue
         now, width, spread = expect(top[row], inputs[row], span, fit, off)
-        lay(top[row], span, off, width, limits[row], memory, curves)
+        lay(top[row], span, off, width, limits[row], memory, shift, curves)
         share = 1.0 / (1.0 + max(fit[at.COUNT] * independent, 1.0))
         for kind in range(curves.shape[0]):
             smear(now, spread, share, limits[row], curves[kind])
@@ -245,11 +260,14 @@ MOMENTS = Kernel(
     work=_moments_work,
     helpers=(begin_of, counts, add_means, add_products),
 )
-# The same and fits (n, FIT), limits (n,), memory (ages, j) → risk (n, j, g), in place.
+# The same and fits (n, FIT), limits (n,), memory (ages, j), shift → risk (n, j, g), in place.
 CURVES = Kernel(
     _curves_loop,
     curves_twin,
-    signature=f"void({_COMMON}, {_READ.format(2)}, {_READ.format(1)}, {_READ.format(2)}, float64[:, :, ::1])",
+    signature=(
+        f"void({_COMMON}, {_READ.format(2)}, {_READ.format(1)}, {_READ.format(2)}, float64, "
+        "float64[:, :, ::1])"
+    ),
     work=_curves_work,
     helpers=(begin_of, counts, expected_of, expect, lay, smear),
 )

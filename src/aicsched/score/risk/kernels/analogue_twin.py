@@ -111,17 +111,32 @@ def moments_twin(described: Array, top: Array, span: Integers, made: Array) -> N
             sums[few, at.CENTRE : at.PRODUCT] = (centre * safe[:, None])[few]
 
 
-def curves_twin(
-    described: Array, top: Array, span: Integers, fits: Array, limits: Array, memory: Array, made: Array
+def curves_twin(  # noqa: PLR0913, PLR0917 - as the loop
+    described: Array,
+    top: Array,
+    span: Integers,
+    fits: Array,
+    limits: Array,
+    memory: Array,
+    shift: float,
+    made: Array,
 ) -> None:
     """Fill in the risk of each node, memory and added load."""
     for low in range(0, len(top), _ROWS):
         rows = slice(low, low + _ROWS)
-        _curves_of_some(described[rows], top[rows], span, fits[rows], limits[rows], memory, made[rows])
+        some = described[rows], top[rows], span, fits[rows], limits[rows]
+        _curves_of_some(*some, memory, shift, made[rows])
 
 
-def _curves_of_some(
-    described: Array, top: Array, span: Integers, fits: Array, limits: Array, memory: Array, made: Array
+def _curves_of_some(  # noqa: PLR0913, PLR0917 - as the loop
+    described: Array,
+    top: Array,
+    span: Integers,
+    fits: Array,
+    limits: Array,
+    memory: Array,
+    shift: float,
+    made: Array,
 ) -> None:
     inputs, came, today, counts = _situations(described, top, span)
     centre, slopes = fits[:, at.CENTRE : at.SLOPES], fits[:, at.SLOPES :]
@@ -135,9 +150,10 @@ def _curves_of_some(
     spread = np.sqrt(np.square(missed).sum(axis=1) / count) + at.LEAST_SPREAD
     alike = 1.0 / np.square(1.0 + np.square((expected - now[:, None]) / width[:, None]))
     points = made.shape[2]
-    room = limits[:, None] - (came - (expected - now[:, None]))
+    room = limits[:, None] - (came - shift * (expected - now[:, None]))
     nodes, situations = np.nonzero(counts & ~np.isnan(room))
-    place = np.clip(np.floor(room[nodes, situations] * (points - 1)) + 1.0, 0, points).astype(np.int64)
+    steps = np.floor(room[nodes, situations] * (points - 1) + at.TIE)
+    place = np.clip(steps + 1.0, 0, points).astype(np.int64)
     ages = counts.shape[1] - 1 - situations
     grid = np.arange(points) / (points - 1)
     z = (limits[:, None] - grid - now[:, None]) / spread[:, None]

@@ -45,3 +45,4 @@ LEAST_COUNT: Final = 4  # fewer situations make no forecast
 LEAST_VARIANCE: Final = 1e-10
 LEAST_DISTANCE: Final = 1e-4  # situations nearer than this are alike
 LEAST_SPREAD: Final = 1e-3  # no forecast of a share is better than this
+TIE: Final = 1e-9  # steps of the grid: what is equal to its limit but for rounding hasn't passed it
