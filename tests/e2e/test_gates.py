@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -109,9 +111,13 @@ class Site:
 
     def gates(self, *, blind: bool = True, **gates: Any) -> AbstractContextManager[Server]:
         """Run `aicsched gates`; blind without a usable forecast."""
+        return serving(["-c", MAIN, "gates", "--config", self.settings(blind=blind, **gates)])
+
+    def settings(self, *, blind: bool = True, **gates: Any) -> Path:
+        """Write a settings file."""
         self.runs += 1
         carbon = carbon_file(self.folder, hours_ago=48 if blind else 0)
-        own = {"port": 0, "lease_s": LEASE_S, "lease_namespace": OWN, "margin_s": 1.0, **gates}
+        own = {"port": 0, "lease_s": LEASE_S, "lease_namespace": OWN, "margin_s": 2.0, **gates}
         path = self.folder / f"gates-{self.runs}.toml"
         path.write_text(
             "horizon_h = 24\nmodel = 'seasonal'\n"
@@ -121,7 +127,7 @@ class Site:
             f"[signals.file]\npaths = ['{carbon}']\ncolumn = 'g_per_kwh'\nzones = ['DE']\nunit = 'g/kWh'\n"
             "[gates]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
         )
-        return serving(["-c", MAIN, "gates", "--config", path])
+        return path
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +173,12 @@ def in_time(server: Server) -> bool:
 
 def test_a_pod_is_released_at_its_planned_start_and_bound_at_once(site: Site) -> None:
     plane = site.plane
-    planned = in_s(12)
-    make_pods(plane, [gated("planned", planned_start=planned, max_delay="2h")])
-    make_pods(plane, [gated("last", latest_start=in_s(10), gates=("other.io/x", GATE))])
     with site.gates() as server:
+        # On a busy machine its start takes longer than the work below may wait.
+        eventually(lambda: metrics(server)["aicsched_gates_leader"] == 1)
+        planned = in_s(12)
+        make_pods(plane, [gated("planned", planned_start=planned, max_delay="2h")])
+        make_pods(plane, [gated("last", latest_start=in_s(10), gates=("other.io/x", GATE))])
         seen_s = time.monotonic()
         while not bound(plane, "planned"):
             assert time.time() < at_s(planned) + 20
@@ -179,7 +187,7 @@ def test_a_pod_is_released_at_its_planned_start_and_bound_at_once(site: Site) ->
             time.sleep(0.02)
         took_s = time.monotonic() - seen_s
         print(f"bound {took_s:.3f} s after its release")
-        assert at_s(planned) <= at_s(notes(plane, "planned")[RELEASED_AT]) <= at_s(planned) + 1
+        assert at_s(planned) <= at_s(notes(plane, "planned")[RELEASED_AT]) <= at_s(planned) + 3
         assert took_s < 1.0, "from its release until it was bound"
         last = get_pod(plane, "last")
         assert last["spec"]["schedulingGates"] == [{"name": "other.io/x"}]
@@ -210,14 +218,59 @@ def test_a_forecast_plans_and_the_plan_is_told_and_booked(site: Site) -> None:
         assert metrics(server)["aicsched_gates_planned_saving_grams"] > 0
     with Ledger(ledger, read_only=True) as book:
         assert [one.subject for one in book.entries()] == ["shop/short"]
+        booked = book.entries()
+    # Another that begins to act books what was released before, the same.
+    other = site.folder / "other.db"
+    with site.gates(ledger=str(other)):
+        eventually(lambda: other.exists() and Ledger(other, read_only=True).verify().entries == 1)
+    with Ledger(other, read_only=True) as book:
+        assert book.entries() == booked
     plane.call("DELETE", f"{PODS}/dirty", {"gracePeriodSeconds": 0})
+
+
+def test_one_look_tells_what_would_be_done_and_does_nothing(site: Site) -> None:
+    plane = site.plane
+    make_pods(plane, [gated("looked-at", max_delay="8h", expected_duration="1h")])
+    make_pods(plane, [gated("odd", max_delay="soon")])
+    command = [sys.executable, "-c", MAIN, "gates", "--once", "--json", "--config"]
+    before = get_pod(plane, "looked-at")["metadata"]["resourceVersion"]
+    done = subprocess.run([*command, site.settings(blind=False)], capture_output=True, text=True, check=True)
+    told = {row["name"]: row for row in json.loads(done.stdout)["waiting"]}
+    assert (told["looked-at"]["now"], told["odd"]["now"]) == (False, True)
+    assert told["looked-at"]["saving_g"] > 0
+    assert "'soon' is not a duration" in told["odd"]["reason"]
+    assert get_pod(plane, "looked-at")["metadata"]["resourceVersion"] == before
+    # Who may not look is told which right is missing.
+    site.token, kept = plane.service_account(OWN, "stranger"), site.token
+    done = subprocess.run([*command, site.settings()], capture_output=True, text=True, check=False)
+    site.token = kept
+    assert done.returncode == 2
+    assert "grant get, list and watch on pods" in done.stderr
+    for name in ("looked-at", "odd"):
+        plane.call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
+
+
+def test_a_crowd_is_spread_and_in_time(site: Site) -> None:
+    plane = site.plane
+    latest = in_s(60)
+    names = make_pods(plane, [gated(f"crowd-{at}", latest_start=latest) for at in range(500)])
+    with site.gates(releases_per_s=50.0, margin_s=5.0) as server:
+        eventually(lambda: metrics(server)["aicsched_gates_release_lateness_seconds_count"] == len(names), 90)
+        assert in_time(server)
+    items = {one["metadata"]["name"]: one["metadata"] for one in plane.call("GET", PODS)["items"]}
+    times = sorted(at_s(items[name]["annotations"][RELEASED_AT]) - at_s(latest) for name in names)
+    # They fill the node, and others want to be bound.
+    plane.call_many("DELETE", [(f"{PODS}/{name}", {"gracePeriodSeconds": 0}) for name in names])
+    print(f"500 released from {times[0]:.0f} to {times[-1]:.0f} s before their latest start")
+    assert -30 <= times[0] <= -23
+    assert times[-1] <= 0
 
 
 def test_a_suspended_job_goes_on_with_its_pods_marked(site: Site) -> None:
     plane = site.plane
     pod = plain_pod("x")
     job = {
-        "metadata": {"name": "batch", "labels": MARKED, "annotations": {LATEST_START: in_s(8)}},
+        "metadata": {"name": "batch", "labels": MARKED, "annotations": {LATEST_START: in_s(30)}},
         "spec": {
             "suspend": True,
             "template": {"metadata": {"labels": MARKED}, "spec": pod["spec"] | {"restartPolicy": "Never"}},
@@ -225,7 +278,7 @@ def test_a_suspended_job_goes_on_with_its_pods_marked(site: Site) -> None:
     }
     plane.call("POST", JOBS, job)
     with site.gates() as server:
-        eventually(lambda: not plane.call("GET", f"{JOBS}/batch")["spec"]["suspend"])
+        eventually(lambda: not plane.call("GET", f"{JOBS}/batch")["spec"]["suspend"], 40)
         assert in_time(server)
     found = plane.call("GET", f"{JOBS}/batch")
     said = found["metadata"]["annotations"]

@@ -346,8 +346,8 @@ def test_many_at_one_time_are_spread_and_in_time(cluster: FakeCluster, foresight
     run(cluster.clock, [replica], 620)
     times = sorted(at_s - made_s for _, at_s in cluster.releases)
     assert len(times) == 1000
-    # A thousand at 20 a second begin 50 s before.
-    assert 540 <= times[0] <= 546
+    # A thousand at half of 20 a second begin 100 s before the margin.
+    assert 490 <= times[0] <= 496
     assert times[-1] <= 600
     second = [int(at_s) for at_s in times]
     assert max(second.count(at) for at in set(second)) <= 21
@@ -373,8 +373,8 @@ def test_who_goes_early_is_who_must() -> None:
         read_waiting("pods", gated(f"p{at}", max_delay=f"{delay_s}s"), own)
         for at, delay_s in enumerate((100, 10, 11, 12))
     ]
-    assert crowded(works, now_s=START_S + 8.9, settings=own).tolist() == [False] * 4
-    assert crowded(works, now_s=START_S + 9, settings=own).tolist() == [False, True, True, True]
+    assert crowded(works, now_s=START_S + 5.9, settings=own).tolist() == [False] * 4
+    assert crowded(works, now_s=START_S + 6, settings=own).tolist() == [False, True, True, True]
     assert crowded([], now_s=0.0, settings=own).tolist() == []
 
 
@@ -627,7 +627,7 @@ class World:
         assert len(set(told)) == len(told)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(works=WORKS, script=SCRIPT, blind=st.booleans())
 def test_nothing_is_late_lost_or_released_twice(
     works: list[tuple[str, int]], script: list[tuple[str, int]], blind: bool

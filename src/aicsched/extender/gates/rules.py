@@ -25,6 +25,8 @@ __all__ = ["Due", "Why", "crowded", "due_of", "lateness_s"]
 
 # Work whose latest start lay behind it when it was made can't be in time: this long is no delay of ours.
 _REACTION_S = 5.0
+# An API server under load answers slower than it is asked: half the rate is reckoned with.
+_RECKONED_SHARE = 0.5
 
 
 class Why(StrEnum):
@@ -102,7 +104,7 @@ def crowded(works: Sequence[Waiting], *, now_s: float, settings: GatesSettings) 
     Returns
     -------
     ndarray of bool, shape (len(works),)
-        By earliest latest start first, at the rate of releases: from the first moment on at which
+        By earliest latest start first, at half the rate of releases: from the first moment on at which
         waiting longer would make the queue before some work too long.
     """
     made = np.zeros(len(works), dtype=np.bool_)
@@ -110,7 +112,7 @@ def crowded(works: Sequence[Waiting], *, now_s: float, settings: GatesSettings) 
         return made
     last_s = np.array([work.terms.latest_s for work in works]) - settings.margin_s
     order = np.argsort(last_s, kind="stable")
-    begin_s = last_s[order] - np.arange(1, len(works) + 1) / settings.releases_per_s
+    begin_s = last_s[order] - np.arange(1, len(works) + 1) / (settings.releases_per_s * _RECKONED_SHARE)
     tight = np.flatnonzero(begin_s <= now_s)
     if len(tight):
         made[order[: tight[-1] + 1]] = True
