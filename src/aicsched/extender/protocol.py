@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aicsched.extender.limits import Limits
@@ -116,6 +117,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.transport = self._answers  # pyright: ignore[reportAttributeAccessIssue] - all that it uses
         if self.draining:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a piece of a body on as it came, where uvicorn would copy it twice."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        if cycle.body:  # the app hasn't taken the last piece yet
+            cycle.body = bytearray(cycle.body) if isinstance(cycle.body, bytes) else cycle.body
+            cycle.body += body
+        else:
+            cycle.body = body  # pyright: ignore[reportAttributeAccessIssue] - uvicorn makes bytes of it
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Start the clock of a last answer that isn't taken."""

@@ -32,9 +32,7 @@ __all__ = [
 Right = tuple[str, str, str]
 """API group, resource (with its subresource) and verb."""
 READ_RIGHTS: Final[tuple[Right, ...]] = tuple(
-    (group, resource, verb)
-    for group, resource in (("", "nodes"), ("", "pods"))
-    for verb in ("list", "watch")
+    (group, resource, verb) for group, resource in (("", "nodes"), ("", "pods")) for verb in ("list", "watch")
 )
 """What the extender needs to follow a cluster."""
 _KINDS: Final = ("nodes", "pods")
