@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import msgspec
 import numpy as np
@@ -39,6 +39,8 @@ from aicsched.slots import HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from aicsched.domain.score import ScoreCard
     from aicsched.extender.api.types import Work
@@ -143,26 +145,32 @@ class ScoreApi:
             synthetic=snapshot.synthetic,
             sources={name: datetime.fromtimestamp(at_s, UTC) for name, at_s in snapshot.sources.items()},
         )
-        field_of = _Nodes(snapshot, snapshot.costs) if query.by == "node" else _Regions(snapshot.costs)
-        wanted = field_of.places if query.candidates is None else dict.fromkeys(query.candidates)
-        asked = [field_of.places[name] for name in wanted if name in field_of.places]
-        unknown = [name for name in wanted if name not in field_of.places]
+        among = _Nodes(snapshot, snapshot.costs) if query.by == "node" else _Regions(snapshot.costs)
+        wanted = among.places if query.candidates is None else dict.fromkeys(query.candidates)
+        found = [among.places[name] for name in wanted if name in among.places]
+        asked = _Asked(
+            places=np.array([place for place in found if among.is_lit(place)], dtype=np.int64),
+            unscored=[among.name(place) for place in found if not among.is_lit(place)],
+            unknown=[name for name in wanted if name not in among.places],
+            best=query.best,
+        )
         scores = [
-            _score(field_of, snapshot.costs, work, f"#/work/{index}", query.best, asked, unknown)
+            _score(among, asked, snapshot.costs, work, f"#/work/{index}")
             for index, work in enumerate(query.work)
         ]
         return ScoreAnswer(basis=basis, scores=scores)
 
 
-def _score(
-    among: _Nodes | _Regions,
-    costs: FleetCosts,
-    work: Work,
-    pointer: str,
-    best: int,
-    asked: list[int],
-    unknown: list[str],
-) -> Score:
+class _Asked(NamedTuple):
+    """Which candidates a query is about: those with a known grid, the others, and strangers."""
+
+    places: NDArray[np.int64]
+    unscored: list[str]
+    unknown: list[str]
+    best: int
+
+
+def _score(among: _Nodes | _Regions, asked: _Asked, costs: FleetCosts, work: Work, pointer: str) -> Score:
     known = [region.name for region in costs.fleet.regions]
     if work.home_region and work.home_region not in known:
         _refuse_unknown("region", work.home_region, known, f"{pointer}/home_region")
@@ -176,17 +184,16 @@ def _score(
         data_gb=work.data_gb,
         memory_gib=work.memory_gib,
     )
-    lit = [place for place in asked if among.is_lit(place)]
-    ranked = among.rank(request, choice.place, lit, best)
+    ranked = among.rank(request, choice.place, asked.places, asked.best)
     return Score(
         name=work.name,
         work=request.describe(),
         policy=choice.name,
         met_over_h=among.met_over_h(request),
-        considered=len(lit),
+        considered=len(asked.places),
         candidates=[_candidate(card, region, level) for card, region, level in ranked],
-        unscored=[among.name(place) for place in asked if not among.is_lit(place)],
-        unknown=unknown,
+        unscored=asked.unscored,
+        unknown=asked.unknown,
     )
 
 
@@ -215,8 +222,8 @@ class _Nodes:
     def met_over_h(self, request: Wanted) -> float:
         return self._costs.span_h(request.duration_s)
 
-    def rank(self, request: Wanted, policy: int, lit: list[int], best: int) -> list[Ranked]:
-        costs, places = self._costs, np.array(lit, dtype=np.int64)
+    def rank(self, request: Wanted, policy: int, places: NDArray[np.int64], best: int) -> list[Ranked]:
+        costs = self._costs
         engine_at, own = costs.seats[policy]
         engine = costs.engines[engine_at]
         pod = PodColumns.of([request], engine.regions, policies=[own])
@@ -266,7 +273,7 @@ class _Regions:
     def met_over_h(self, request: Wanted) -> float:
         return request.duration_s / HOUR_S
 
-    def rank(self, request: Wanted, policy: int, lit: list[int], best: int) -> list[Ranked]:
+    def rank(self, request: Wanted, policy: int, places: NDArray[np.int64], best: int) -> list[Ranked]:
         costs = self._costs
         cards = score_regions(
             request,
@@ -275,7 +282,7 @@ class _Regions:
             start_s=costs.start_s,
             weights=costs.policies.weights[policy],
         )
-        left = {self.name(place) for place in lit}
+        left = {self.name(place) for place in places.tolist()}
         among = [card for card in cards if card.candidate in left]
         levels = levels_from_grams(np.array([card.mid_g for card in among]))
         return [(card, card.candidate, level) for card, level in zip(among, levels.tolist(), strict=True)][
