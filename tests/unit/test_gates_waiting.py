@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aicsched.config import Settings
 from aicsched.config.gates import GatesSettings
 from aicsched.errors import ConfigError, MalformedBody
 from aicsched.extender.gates.planner import finer, plan_starts
 from aicsched.extender.gates.rules import Why
+from aicsched.extender.gates.service import Service
 from aicsched.extender.gates.waiting import Waiting, read_waiting
 from aicsched.extender.gates.webhook import Webhook
 from aicsched.extender.names import DEFERRABLE, GATE
+from aicsched.signals.carbon.sample import SampleCarbon
 from tests.gates_kit import gated, outlook, patched, rfc3339, suspended
 from tests.signals_kit import START_S
 
@@ -228,6 +231,9 @@ def test_published_policies_serve_too() -> None:
     assert starts(gated("a", max_delay="4h"), own=own)["uid-shop-a"].why is Why.NO_SAVING
     with pytest.raises(ConfigError, match="there is no policy 'best'"):
         starts(gated("a"), own=GatesSettings(policy="best"))
+    unknown = Settings(gates=GatesSettings(policy="best"))
+    with pytest.raises(ConfigError, match="there is no policy 'best'"):
+        Service(unknown, None, SampleCarbon())
 
 
 def test_finer_slots_hold_the_same() -> None:

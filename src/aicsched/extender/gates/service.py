@@ -18,6 +18,7 @@ from aicsched.extender.gates.election import Election
 from aicsched.extender.gates.events import Events
 from aicsched.extender.gates.metrics import GatesMetrics
 from aicsched.extender.gates.outlook import Outlooks
+from aicsched.extender.gates.planner import OPTIMAL
 from aicsched.extender.gates.planning import Planning
 from aicsched.extender.gates.webhook import Webhook
 from aicsched.extender.limits import Limits
@@ -29,6 +30,7 @@ from aicsched.extender.web import RoutedApp
 from aicsched.fleet.kubernetes.act import ClusterActs, ServerClock
 from aicsched.fleet.kubernetes.informed import JOBS, NODES, PODS, Kind, ObjectWatch, WatchLimits
 from aicsched.observe import get_logger
+from aicsched.place.policies import make_policy
 from aicsched.signals.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -202,10 +204,17 @@ class Service:
         As `aicsched.fleet.kubernetes.watch.connect` makes it.
     carbon : CarbonSource
         Of the settings' signals.
+
+    Raises
+    ------
+    ConfigError
+        There is no such policy.
     """
 
     def __init__(self, settings: Settings, api: Any, carbon: CarbonSource) -> None:  # noqa: ANN401 - no types
         gates = settings.gates
+        if gates.policy != OPTIMAL:
+            make_policy(gates.policy)  # an unknown one is told now, not when the first work is planned
         self._api = api
         self.clock = SystemClock()
         self.metrics = GatesMetrics()
