@@ -20,6 +20,7 @@ CALLED_BY_OTHERS = [
     "do_*",  # http.server
     "eof_received",  # asyncio
     "handle_*",  # html.parser
+    "on_body",  # httptools
     "log_message",  # http.server
     "settings_customise_sources",  # pydantic-settings
     "teardown",  # hypothesis
