@@ -364,3 +364,21 @@ def test_the_webhook_is_asked_by_the_api_server(site: Site) -> None:
     # It is gone, and pods are made all the same.
     assert gates_of(pod) == []
     plane.call("DELETE", f"{hooks}/aicsched-gates")
+
+
+def test_deferral_is_ended_by_one_command_without_a_forecast(site: Site) -> None:
+    """It needs no carbon source, no Lease, and only the rights of the guide."""
+    latest = in_s(3600)
+    made = [gated(f"end-{index}", latest_start=latest) for index in range(3)]
+    make_pods(site.plane, [*made, gated("end-other", gates=("other.example/x", GATE), latest_start=latest)])
+    path = site.folder / "end.toml"
+    path.write_text(f"[extender]\nkubeconfig = '{site.plane.kubeconfig(site.token)}'\n")
+    command = [sys.executable, "-c", MAIN, "gates", "--release-all", "--json", "--config", path]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["failed"] == []
+    assert {f"pods shop/end-{index}" for index in range(3)} <= set(told["released"])
+    for index in range(3):
+        eventually(lambda index=index: bound(site.plane, f"end-{index}"))
+    assert get_pod(site.plane, "end-other")["spec"]["schedulingGates"] == [{"name": "other.example/x"}]

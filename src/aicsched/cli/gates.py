@@ -21,6 +21,9 @@ def gates(
     once: Annotated[
         bool, typer.Option("--once", help="Look once, tell what would be done, and write nothing.")
     ] = False,
+    end: Annotated[
+        bool, typer.Option("--release-all", help="Release everything that waits, now, and leave.")
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,11 +35,17 @@ def gates(
     from aicsched.signals.precedence import open_merged
 
     settings = load_settings(config)
-    if as_json and not once:
+    if once and end:
+        msg = "--once writes nothing, and --release-all writes"
+        raise ConfigError(msg, hint="leave one of them out")
+    if as_json and not (once or end):
         msg = "--json tells what one look found"
-        raise ConfigError(msg, hint="add --once, or leave out --json")
-    carbon = open_merged(settings.signals, store=open_store(settings.signals, None))
+        raise ConfigError(msg, hint="add --once or --release-all, or leave out --json")
     api = connect(kubeconfig=settings.extender.kubeconfig, context=settings.extender.context)
+    if end:
+        _end(settings, api, as_json=as_json)
+        return
+    carbon = open_merged(settings.signals, store=open_store(settings.signals, None))
     if once:
         from aicsched.extender.gates.once import look_once
 
@@ -44,6 +53,20 @@ def gates(
         _tell(looks, note, as_json=as_json)
         return
     _run(settings, api, carbon)
+
+
+def _end(settings: Settings, api: Any, *, as_json: bool) -> None:  # noqa: ANN401 - as made above
+    from aicsched.extender.gates.ending import release_all
+
+    ended = release_all(api, settings.gates)
+    if as_json:
+        emit_json({"released": list(ended.released), "failed": list(ended.failed)})
+    else:
+        typer.echo(f"{len(ended.released)} pods and Jobs released")
+        for said in ended.failed:
+            typer.echo(f"still waits: {said}", err=True)
+    if ended.failed:
+        raise typer.Exit(3)
 
 
 def _run(settings: Settings, api: Any, carbon: Any) -> None:  # noqa: ANN401 - as made above
