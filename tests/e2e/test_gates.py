@@ -140,6 +140,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip(f"NOT TESTED against a real control plane: {reason}")
 
 
+@pytest.fixture(autouse=True)
+def tidy(site: Site) -> Iterator[None]:
+    """Leave nothing that waits, fills the node or was decided for the next test: they come in any order."""
+    yield
+    site.plane.call("DELETE", JOBS, {"propagationPolicy": "Background"})
+    site.plane.call("DELETE", PODS, {"gracePeriodSeconds": 0})
+    eventually(lambda: not site.plane.call("GET", PODS)["items"])
+
+
 def gated(name: str, *, gates: tuple[str, ...] = (GATE,), **annotations: str) -> dict[str, Any]:
     said = {f"aicsched.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
     made = [{"name": gate} for gate in gates]
@@ -147,7 +156,7 @@ def gated(name: str, *, gates: tuple[str, ...] = (GATE,), **annotations: str) ->
 
 
 def booked_of(path: Path, subject: str) -> list[Any]:
-    """Read what a ledger says of one; other tests' pods stand in the cluster, and are booked too."""
+    """Read what a ledger says of one; nothing where there is none yet."""
     if not path.exists():
         return []
     with Ledger(path, read_only=True) as book:
@@ -233,7 +242,6 @@ def test_a_forecast_plans_and_the_plan_is_told_and_booked(site: Site) -> None:
     with site.gates(ledger=str(other)):
         eventually(lambda: booked_of(other, "shop/short"))
     assert booked_of(other, "shop/short") == booked
-    plane.call("DELETE", f"{PODS}/dirty", {"gracePeriodSeconds": 0})
 
 
 def test_one_look_tells_what_would_be_done_and_does_nothing(site: Site) -> None:
@@ -267,8 +275,6 @@ def test_a_crowd_is_spread_and_in_time(site: Site) -> None:
         assert in_time(server)
     items = {one["metadata"]["name"]: one["metadata"] for one in plane.call("GET", PODS)["items"]}
     times = sorted(at_s(items[name]["annotations"][RELEASED_AT]) - at_s(latest) for name in names)
-    # They fill the node, and others want to be bound.
-    plane.call_many("DELETE", [(f"{PODS}/{name}", {"gracePeriodSeconds": 0}) for name in names])
     print(f"500 released from {times[0]:.0f} to {times[-1]:.0f} s before their latest start")
     assert -30 <= times[0] <= -23
     assert times[-1] <= 0
