@@ -136,7 +136,6 @@ def test_the_extender_may_read_and_nothing_else() -> None:
     for values in ({}, {"mode": "hostNetwork"}):
         assert role_of("aicsched-extender", values=values)["rules"] == [
             {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": READ},
-            {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": READ},
         ]
     # What the doctor asks a cluster for is the same.
     granted = {

@@ -74,10 +74,7 @@ def _binding(
     }
 
 
-_READER: Final = (
-    _rule("", "nodes", "pods", verbs=_READ),
-    _rule("policy", "poddisruptionbudgets", verbs=_READ),
-)
+_READER: Final = (_rule("", "nodes", "pods", verbs=_READ),)
 _GATES_RULES: Final = (
     _rule("", "nodes", verbs=_READ),
     _rule("", "pods", verbs=["get", *_READ, "patch"]),
