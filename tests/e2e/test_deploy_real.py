@@ -317,10 +317,7 @@ def allowed(plane: ControlPlane, user: str, verb: str, group: str, resource: str
 
 
 MAY = {
-    "aicsched-extender": [
-        *((verb, "", kind) for verb in ("list", "watch") for kind in ("nodes", "pods")),
-        ("list", "policy", "poddisruptionbudgets"),
-    ],
+    "aicsched-extender": [(verb, "", kind) for verb in ("list", "watch") for kind in ("nodes", "pods")],
     "aicsched-gates": [
         ("patch", "", "pods"),
         ("watch", "batch", "jobs"),
